@@ -1,0 +1,59 @@
+"""Uncut: a task queue for Django. The public names, lazily: importing this imports nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__distribution__ = "django-tasks-uncut"  # whose file this is: see installation.py
+
+if TYPE_CHECKING:
+    from django_tasks.calls.backend import RedisBackend, enqueue_many
+    from django_tasks.calls.context import TaskContext
+    from django_tasks.calls.result import TaskResult
+    from django_tasks.calls.retries import Retry, Snooze
+    from django_tasks.calls.task import Task, django_task
+
+_OURS = {
+    "django_task": "calls.task",
+    "Task": "calls.task",
+    "TaskResult": "calls.result",
+    "TaskContext": "calls.context",
+    "RedisBackend": "calls.backend",
+    "enqueue_many": "calls.backend",
+    "Retry": "calls.retries",
+    "Snooze": "calls.retries",
+}
+# So that code written for django.tasks' backport, `from django_tasks import task`, runs.
+_FRAMEWORK = (
+    "DEFAULT_TASK_BACKEND_ALIAS",
+    "DEFAULT_TASK_QUEUE_NAME",
+    "TaskResultStatus",
+    "default_task_backend",
+    "task",
+    "task_backends",
+)
+
+__all__ = [
+    "RedisBackend",
+    "Retry",
+    "Snooze",
+    "Task",
+    "TaskContext",
+    "TaskResult",
+    "django_task",
+    "enqueue_many",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _OURS:
+        return getattr(import_module(f"django_tasks.{_OURS[name]}"), name)
+    if name in _FRAMEWORK:
+        return getattr(import_module("django_tasks.framework"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_OURS, *_FRAMEWORK])

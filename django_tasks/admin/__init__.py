@@ -1,0 +1,3 @@
+"""The console: what a person sees and does in the Django admin."""
+
+from django_tasks.admin.records import TaskRecordAdmin as TaskRecordAdmin

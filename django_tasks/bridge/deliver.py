@@ -1,0 +1,69 @@
+"""Delivery: pushes rows that were committed but that the broker does not know.
+
+Safe to run anywhere, any number of times: pushing a known id does nothing (push.lua). The relay
+(PENDING rows), the rebuild (a new era) and the reconciler (slowly, always) are this function."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django_tasks.bridge.translate import alias_of, to_message
+from django_tasks.broker import Broker
+from django_tasks.conf import task_settings
+from django_tasks.models import TaskRecord
+from django_tasks.states import State
+
+logger = logging.getLogger("django_tasks.deliver")
+
+BATCH = 500  # rows
+RELAYED = (State.PENDING,)
+UNFINISHED = (State.PENDING, State.DEFERRED, State.SCHEDULED, State.READY, State.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One step of a walk. ``last_id``: where to go on; None at the end of the table."""
+
+    last_id: UUID | None
+    looked_at: int
+    pushed: int
+
+
+def deliver(
+    broker: Broker,
+    database: str,
+    *,
+    statuses: Sequence[str] = RELAYED,
+    queue: str | None = None,
+    after: UUID | None = None,
+    aliases: Collection[str] = ("default",),
+    batch: int = BATCH,
+) -> Delivered:
+    """Look at the next ``batch`` rows in ``statuses`` and push those that the broker does not
+    know. Raises ``BrokerUnavailable``, ``DatabaseError``."""
+    # By id, not by a clock: hosts differ and long transactions commit late.
+    rows = TaskRecord.objects.using(database).filter(status__in=statuses).after(after)
+    if queue is not None:
+        rows = rows.in_queue(queue)
+    found = list(rows.order_by("id")[:batch])
+    by_queue: dict[str, list[TaskRecord]] = {}
+    for record in found:
+        if alias_of(record) in aliases:
+            by_queue.setdefault(record.queue_name, []).append(record)
+    pushed = 0
+    for name, records in by_queue.items():
+        unknown = broker.unknown_ids(name, [str(record.id) for record in records])
+        messages = [
+            to_message(record, task_settings(alias_of(record)), database=database)
+            for record in records
+            if str(record.id) in unknown
+        ]
+        for start in range(0, len(messages), 100):
+            verdicts = broker.push(name, messages[start : start + 100], is_delivery=True)
+            pushed += sum(1 for verdict in verdicts if verdict)
+    if pushed:
+        logger.info("Delivered %d records that the broker did not know", pushed)
+    return Delivered(found[-1].id if len(found) == batch else None, len(found), pushed)

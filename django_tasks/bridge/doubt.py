@@ -1,0 +1,51 @@
+"""Messages in doubt → what their rows say: one SELECT a batch, before any of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django_tasks.broker.message import Message, Outcome
+from django_tasks.models import TaskRecord
+from django_tasks.states import FINAL, Recording
+
+
+def settle_doubts(messages: Sequence[Message]) -> list[Outcome]:
+    """Outcomes for those that must not run: "settled" if the row is final (or of a later round),
+    "dropped" if it was deleted. The others may run. Raises ``DatabaseError``."""
+    by_database: dict[str, list[Message]] = {}
+    for message in messages:
+        if message.doubt and message.database and not message.broken:
+            by_database.setdefault(message.database, []).append(message)
+    outcomes: list[Outcome] = []
+    for database, doubtful in by_database.items():
+        found = {
+            str(record_id): (status, round_)
+            for record_id, status, round_ in TaskRecord.objects.using(database)
+            .filter(id__in=[one.id for one in doubtful if _is_uuid(one.id)])
+            .values_list("id", "status", "round")
+        }
+        outcomes += [
+            Outcome.forgotten(message, word)
+            for message in doubtful
+            if (word := _verdict(message, found.get(message.id)))
+        ]
+    return outcomes
+
+
+def _verdict(message: Message, row: tuple[str, int] | None) -> str:
+    if row is None:
+        # The row of record="after" may not be written yet.
+        was_written = message.record == Recording.FIRST or message.is_recorded
+        return "dropped" if was_written else ""
+    status, round_ = row
+    is_over = round_ > message.round or (round_ == message.round and status in FINAL)
+    return "settled" if is_over else ""
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

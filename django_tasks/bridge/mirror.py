@@ -1,0 +1,202 @@
+"""The mirror: dirty messages → rows. Read, one bulk statement, commit, clean (law 5)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
+
+from django_tasks.bridge.translate import (
+    to_attempts,
+    to_record,
+    to_row,
+    to_unreadable_record,
+    with_note,
+)
+from django_tasks.broker import Broker
+from django_tasks.broker.snapshot import Snapshot
+from django_tasks.models import TaskRecord
+from django_tasks.models.bulk import insert_missing_records, update_records, write_attempts
+from django_tasks.states import FINAL, Recording, State
+
+logger = logging.getLogger("django_tasks.mirror")
+
+BATCH_ROWS = 500
+BATCH_BYTES = 1_000_000
+LOCK_TIMEOUT = 2  # seconds
+
+# One line of a clean: id, verb, revision, word, fences of attempts that were copied.
+Mark = tuple[str, str, int, str, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a row that was not written says."""
+
+    status: str
+    round: int
+    revision: int
+    fence: int
+
+
+def mirror(broker: Broker, queue: str, database: str) -> int:
+    """Copy one batch; returns how many messages it looked at (0: nothing is dirty).
+
+    Raises ``BrokerUnavailable``; ``DatabaseError`` if the database itself is away: then nothing
+    is cleaned, and nothing is lost."""
+    ids = broker.dirty(queue, database, BATCH_ROWS)
+    if not ids:
+        return 0
+    snapshots = broker.snapshots(queue, ids)
+    batch = _bounded(snapshots[one] for one in ids if one in snapshots)
+    marks: list[Mark] = [(one, "later", 0, "", ()) for one in ids if one not in snapshots]
+    # The row locks are taken in id order: two mirrors in different orders would deadlock.
+    batch.sort(key=lambda snapshot: snapshot.id)
+    marks += _write(queue, database, [one for one in batch if _is_record(one)])
+    marks += [(one.id, "gone", 0, "", ()) for one in batch if not _is_record(one)]
+    broker.clean(queue, database, marks)
+    return len(marks)
+
+
+def _bounded(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    batch: list[Snapshot] = []
+    size = 0
+    for snapshot in snapshots:
+        size += snapshot.size
+        if batch and size > BATCH_BYTES:
+            break
+        batch.append(snapshot)
+    return batch
+
+
+def _is_record(snapshot: Snapshot) -> bool:
+    try:
+        UUID(snapshot.id)
+    except ValueError:
+        return False
+    return snapshot.state in State
+
+
+def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
+    """Write a batch; on an error halve it until the culprit is alone."""
+    if not batch:
+        return []
+    try:
+        return _write_at_once(queue, database, batch)
+    except (OperationalError, InterfaceError) as error:
+        _require_database(database)
+        if len(batch) == 1:
+            logger.warning(
+                "The row of %s can't be written now (%s); it is tried again later",
+                batch[0].id,
+                error,
+                extra={"message_id": batch[0].id, "queue": queue},
+            )
+            return [(batch[0].id, "later", 0, "", ())]
+    except (DatabaseError, ValueError) as error:
+        if len(batch) == 1:
+            return _write_without_values(queue, database, batch[0], error)
+    middle = len(batch) // 2
+    return [
+        *_write(queue, database, batch[:middle]),
+        *_write(queue, database, batch[middle:]),
+    ]
+
+
+def _write_without_values(
+    queue: str, database: str, snapshot: Snapshot, error: Exception
+) -> list[Mark]:
+    note = f"The database refused what the task gave: {error}"
+    logger.warning(
+        "The row of %s is written without its values: %s",
+        snapshot.id,
+        error,
+        extra={"message_id": snapshot.id, "queue": queue},
+    )
+    try:
+        return _write_at_once(queue, database, [with_note(snapshot, note[:1000])])
+    except (DatabaseError, ValueError):
+        _require_database(database)
+        return [(snapshot.id, "later", 0, "", ())]
+
+
+def _require_database(database: str) -> None:
+    """Raises ``DatabaseError`` if it is the database that is away, not a row that is locked."""
+    connection = connections[database]
+    connection.close_if_unusable_or_obsolete()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
+    connection = connections[database]
+    with transaction.atomic(using=database):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+        _insert_missing(queue, database, batch)
+        written = update_records([to_row(snapshot) for snapshot in batch], using=database)
+        rows = None if written == len(batch) else _rows(database, batch)
+        attempts = [
+            attempt
+            for snapshot in batch
+            if rows is None or snapshot.id in rows
+            for attempt in to_attempts(snapshot)
+        ]
+        if attempts:
+            write_attempts(attempts, using=database)
+    return [_mark(snapshot, rows) for snapshot in batch]
+
+
+def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> None:
+    """``record="after"``: the mirror writes the row; and dead letters that never had one."""
+    missing = [
+        to_record(one)
+        for one in batch
+        if one.fields.get("record") == Recording.AFTER and not one.is_recorded
+    ]
+    missing += [
+        to_unreadable_record(one)
+        for one in batch
+        if one.fields.get("record") == "unreadable" and not one.is_recorded
+    ]
+    for record in missing:
+        record.queue_name = queue
+    if missing:
+        insert_missing_records(missing, using=database)
+
+
+def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:
+    values: Any = (
+        TaskRecord.objects.using(database)
+        .filter(id__in=[snapshot.id for snapshot in batch])
+        .values_list("id", "status", "round", "revision", "fence")
+    )
+    return {str(record_id): _Row(*rest) for record_id, *rest in values}
+
+
+def _mark(snapshot: Snapshot, rows: dict[str, _Row] | None) -> Mark:
+    """What clean has to do about one message, now that the transaction is committed."""
+    fences = [attempt.fence for attempt in snapshot.attempts]
+    written: Mark = (snapshot.id, "written", snapshot.revision, snapshot.state, fences)
+    if rows is None:
+        return written
+    row = rows.get(snapshot.id)
+    if row is None:
+        return (snapshot.id, "gone", 0, "", fences)
+    if row.round > snapshot.round:
+        # Made to run again by a person; the push of that round starts a final message anew.
+        if snapshot.state in FINAL:
+            return written
+        return (snapshot.id, "settled", row.revision, State.CANCELLED, fences)
+    if row.status in FINAL:
+        if row.status == snapshot.state:
+            return written
+        return (snapshot.id, "settled", row.revision, row.status, fences)
+    if row.revision > snapshot.revision:
+        return (snapshot.id, "ahead", row.revision, str(row.fence), fences)
+    return written

@@ -1,0 +1,148 @@
+"""The outbox: drafts → rows in the caller's transaction → messages after its commit (law 2).
+
+What is committed and not pushed stays a PENDING row, which delivery finds (deliver.py)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import connections, transaction
+from django.db.transaction import TransactionManagementError
+
+from django_tasks.bridge.translate import to_message
+from django_tasks.broker import get_broker
+from django_tasks.broker.message import Message
+from django_tasks.conf import TaskSettings, task_settings
+from django_tasks.errors import BrokerUnavailable
+from django_tasks.models import TaskRecord
+from django_tasks.models.bulk import insert_missing_records, insert_records
+from django_tasks.states import Recording
+
+logger = logging.getLogger("django_tasks.outbox")
+
+CIRCUIT = 2.0  # seconds for which a broker that failed is not asked again
+CHUNK = 200  # messages in one call of push
+_closed_until: dict[TaskSettings, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The unsaved row of one enqueue. ``alias``: of TASKS; ``database``: where its row goes."""
+
+    record: TaskRecord
+    recording: str
+    alias: str
+    database: str
+
+
+def enqueue(drafts: Sequence[Draft]) -> None:
+    """Write the rows now, push when the transaction commits; order is kept."""
+    by_database: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        by_database.setdefault(draft.database, []).append(draft)
+    for database, group in by_database.items():
+        rows = [draft.record for draft in group if draft.recording == Recording.FIRST]
+        if rows:
+            insert_records(rows, using=database)
+        _push_after_commit(group, database)
+
+
+class Push:
+    """The hook of one run of enqueues in the same savepoint: pushes all of them, in order."""
+
+    def __init__(self, drafts: Iterable[Draft], database: str) -> None:
+        self.drafts = list(drafts)
+        self.database = database
+
+    def __call__(self) -> None:
+        by_alias: dict[str, list[Draft]] = {}
+        for draft in self.drafts:
+            by_alias.setdefault(draft.alias, []).append(draft)
+        for alias, drafts in by_alias.items():
+            try:
+                push(alias, [_message_of(draft) for draft in drafts])
+            except BrokerUnavailable as error:
+                _keep(drafts, self.database, error)
+
+
+def _push_after_commit(drafts: list[Draft], database: str) -> None:
+    connection = connections[database]
+    hooks = connection.run_on_commit
+    # Django prunes the hooks of a savepoint that rolls back; so what is appended to a hook must
+    # have been enqueued in the very same savepoints (TRAPS: one hook per transaction is wrong).
+    if hooks and isinstance(hooks[-1][1], Push) and hooks[-1][0] == set(connection.savepoint_ids):
+        hooks[-1][1].drafts.extend(drafts)
+        return
+    try:
+        transaction.on_commit(Push(drafts, database), using=database, robust=True)
+    except TransactionManagementError:
+        # Manual transaction mode: nobody will tell us of the commit. Delivery pushes the rows.
+        others = [draft for draft in drafts if draft.recording != Recording.FIRST]
+        if others:
+            insert_records([draft.record for draft in others], using=database)
+
+
+def is_open(record_id: str, database: str) -> bool:
+    """Whether this very transaction enqueued the record: it can't have run yet."""
+    connection = connections[database]
+    return connection.in_atomic_block and any(
+        isinstance(hook[1], Push)
+        and any(str(draft.record.id) == record_id for draft in hook[1].drafts)
+        for hook in connection.run_on_commit
+    )
+
+
+def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) -> None:
+    """Push at once, in chunks, each queue's order kept. Raises ``BrokerUnavailable``, without
+    asking if the broker failed within the last two seconds."""
+    settings = task_settings(alias)
+    if time.monotonic() < _closed_until.get(settings, 0):
+        raise BrokerUnavailable("The broker did not answer a moment ago; not asked again yet.")
+    by_queue: dict[str, list[Message]] = {}
+    for message in messages:
+        by_queue.setdefault(message.queue, []).append(message)
+    batches = [
+        (queue, line[start : start + CHUNK])
+        for queue, line in by_queue.items()
+        for start in range(0, len(line), CHUNK)
+    ]
+    broker = get_broker(alias)
+    try:
+        for start in range(0, len(batches), 10):
+            broker.push_all(batches[start : start + 10], is_delivery=is_delivery)
+    except BrokerUnavailable as error:
+        _closed_until[settings] = time.monotonic() + CIRCUIT
+        logger.warning(
+            "Enqueued calls wait in the database until the broker is back: %s",
+            error,
+            extra={"alias": alias},
+        )
+        raise
+
+
+def _message_of(draft: Draft) -> Message:
+    return to_message(
+        draft.record,
+        task_settings(draft.alias),
+        recording=draft.recording,
+        database=draft.database,
+    )
+
+
+def _keep(drafts: list[Draft], database: str, error: BrokerUnavailable) -> None:
+    """The broker is away: what has no row yet gets one, save throwaway work."""
+    rowless = [draft.record for draft in drafts if draft.recording == Recording.AFTER]
+    if rowless:
+        # DO NOTHING: the push may have been done and only its answer lost.
+        insert_missing_records(rowless, using=database)
+    lost = [draft.record for draft in drafts if draft.recording == Recording.NEVER]
+    if lost:
+        logger.warning(
+            "Lost %d calls of tasks with record='never': %s",
+            len(lost),
+            error,
+            extra={"record_ids": [str(record.id) for record in lost]},
+        )

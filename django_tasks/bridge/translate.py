@@ -1,0 +1,143 @@
+"""to_message(record) and to_row(snapshot): the only file that knows both shapes."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from django_tasks.broker.message import Message, from_us, to_json
+from django_tasks.broker.snapshot import Snapshot
+from django_tasks.conf import DEFAULT_ALIAS, TaskSettings
+from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models.bulk import MIRRORED
+from django_tasks.states import Recording
+
+MAX_LOST = 3  # the default of the option `max_lost`: what a record without a note of it has
+
+
+def to_message(
+    record: TaskRecord,
+    settings: TaskSettings,
+    *,
+    recording: str = Recording.FIRST,
+    database: str = "default",
+) -> Message:
+    """A record as the broker will hold it. ``database``: alias of its row; "" if it has none."""
+    metadata = record.metadata or {}
+    return Message(
+        id=str(record.id),
+        task=record.task_name,
+        queue=record.queue_name,
+        args=to_json(record.args),
+        kwargs=to_json(record.kwargs),
+        priority=record.priority,
+        run_after=record.run_after,
+        expires=record.expires,
+        max_attempts=record.max_attempts,
+        max_lost=metadata.get("max_lost", MAX_LOST),
+        record=str(recording),
+        database="" if recording == Recording.NEVER else database,
+        round=record.round,
+        fence=record.fence,
+        revision=record.revision,
+        attempt=record.attempt,
+        lost=record.lost,
+        enqueued_at=record.enqueued_at,
+        # The row has them already, unless the mirror is to write it.
+        description=record.description if recording != Recording.FIRST else "",
+        metadata=to_json(metadata) if recording != Recording.FIRST and metadata else "{}",
+        release=settings.release,
+        ttl=settings.result_ttl,
+    )
+
+
+def alias_of(record: TaskRecord) -> str:
+    """The alias of ``TASKS`` that a record was enqueued by."""
+    return str((record.metadata or {}).get("backend", DEFAULT_ALIAS))
+
+
+def to_row(snapshot: Snapshot) -> list[Any]:
+    """What the mirror writes: the values of ``MIRRORED``, in that order."""
+    values = {
+        "id": uuid.UUID(snapshot.id),
+        "status": snapshot.state,
+        "worker_id": snapshot.worker_id or snapshot.fields.get("consumer", ""),
+        "return_value": _decoded(snapshot.return_value),
+    }
+    return [values[name] if name in values else getattr(snapshot, name) for name in MIRRORED]
+
+
+def to_record(snapshot: Snapshot) -> TaskRecord:
+    """A new row for a message that has none: ``record="after"``, and what nobody can read, whose
+    fields go into ``metadata`` (bounded)."""
+    fields = snapshot.fields
+    record = TaskRecord(
+        task_name=(fields.get("task") or "?")[:200],
+        description=fields.get("description", ""),
+        queue_name=fields.get("queue", ""),
+        priority=int(fields.get("priority") or 0),
+        args=_decoded(fields.get("args")) or [],
+        kwargs=_decoded(fields.get("kwargs")) or {},
+        max_attempts=int(fields.get("max_attempts") or 1),
+        expires=from_us(fields.get("expires")),
+        enqueued_at=from_us(fields.get("enqueued_at")),
+        metadata=_decoded(fields.get("metadata")) or {},
+    )
+    if record.enqueued_at:
+        record.created_at = record.enqueued_at
+    for name, value in zip(MIRRORED, to_row(snapshot), strict=True):
+        setattr(record, name, value)
+    return record
+
+
+def to_unreadable_record(snapshot: Snapshot) -> TaskRecord:
+    """A row for fields that make no message of ours: task ``?``, the fields in ``metadata``."""
+    shown = {name: text[:1000] for name, text in list(snapshot.fields.items())[:50]}
+    record = TaskRecord(task_name="?", metadata={"message": shown})
+    for name, value in zip(MIRRORED, to_row(snapshot), strict=True):
+        setattr(record, name, value)
+    return record
+
+
+def to_attempts(snapshot: Snapshot) -> Iterator[TaskAttempt]:
+    """The rows of the runs that a message notes."""
+    record_id = uuid.UUID(snapshot.id)
+    for attempt in snapshot.attempts:
+        yield TaskAttempt(
+            record_id=record_id,
+            number=attempt.number,
+            fence=attempt.fence,
+            consumer=attempt.consumer[:200],
+            claimed_at=attempt.claimed_at,
+            started_at=attempt.started_at,
+            finished_at=attempt.finished_at,
+            outcome=attempt.outcome[:20],
+            error_class=attempt.error_class,
+            error_message=attempt.error_message,
+            traceback=attempt.traceback,
+        )
+
+
+def with_note(snapshot: Snapshot, note: str) -> Snapshot:
+    """The same without the values that a database refused; ``note`` says so instead."""
+    return replace(
+        snapshot,
+        return_value=None if snapshot.return_value is None else to_json(note),
+        error_message=note if snapshot.error_message else "",
+        traceback=note if snapshot.traceback else "",
+        attempts=tuple(
+            replace(attempt, error_message="", traceback="") for attempt in snapshot.attempts
+        ),
+    )
+
+
+def _decoded(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

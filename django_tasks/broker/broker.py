@@ -1,0 +1,400 @@
+"""Broker: one method per script, of the same name; and the reads that need none.
+
+Every call may raise ``BrokerUnavailable``; the caller decides whether to repeat, by the script's
+``repeats`` line. Queue names, ids and consumers are text; bytes stay in this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from django_tasks.broker import connection, embedded, scripts
+from django_tasks.broker.keys import QueueKeys, SharedKeys
+from django_tasks.broker.message import Message, Outcome
+from django_tasks.broker.scripts import Argument
+from django_tasks.broker.snapshot import Snapshot
+from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
+from django_tasks.errors import BrokerUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """What an ack did: ids by verdict, and what it claimed."""
+
+    accepted: list[str]
+    refused: list[str]
+    unknown: list[str]  # re-assert with the body, then ack again
+    claimed: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a beat learned of one queue. ``age``: seconds since the era began."""
+
+    era: str
+    age: float
+    delivered: str
+    unknown: list[str]  # consumers that were reaped meanwhile
+    holdings: dict[str, dict[str, int]]  # consumer → id → fence
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """``next_due``: seconds until the next scheduled message; None if there is none."""
+
+    promoted: int
+    expired: int
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one dead consumer held when it was taken back."""
+
+    consumer: str
+    held: int
+    charged: int
+
+
+@dataclass(slots=True)
+class Broker:
+    """The scripts, on one client. ``consumers`` and ``queues`` greet each new connection."""
+
+    settings: TaskSettings
+    timeout: float = connection.WORKER_TIMEOUT
+    greets: Callable[[], Iterable[tuple[str, str]]] | None = None  # (queue, consumer) pairs
+    _client: Any = field(default=None, repr=False)
+    _announced: set[str] = field(default_factory=set, repr=False)
+    _keys: dict[str, QueueKeys] = field(default_factory=dict, repr=False)
+
+    # -- transitions --------------------------------------------------------------------------
+
+    def push(
+        self, queue: str, messages: Sequence[Message], *, is_delivery: bool = False
+    ) -> list[int]:
+        """Per message 1 pushed, 2 completed, 0 known already."""
+        [verdicts] = self.push_all([(queue, messages)], is_delivery=is_delivery)
+        return verdicts
+
+    def push_all(
+        self, batches: Sequence[tuple[str, Sequence[Message]]], *, is_delivery: bool = False
+    ) -> list[list[int]]:
+        """``push`` for several queues in one round trip, in order."""
+        self.announce(queue for queue, _ in batches)
+        mode = "delivery" if is_delivery else "new"
+        calls: list[tuple[str, str, list[Argument]]] = []
+        for queue, messages in batches:
+            arguments: list[Argument] = [mode]
+            for message in messages:
+                fields = message.to_fields()
+                arguments += [message.id, len(fields), *fields]
+            calls.append(("push", queue, arguments))
+        return self._call_all(calls)
+
+    def claim(self, queue: str, consumer: str, limit: int = 1) -> list[Message]:
+        """Take up to ``limit`` messages from the head of the line. Not to be repeated."""
+        return _messages(self._call("claim", queue, consumer, limit), queue)
+
+    def claim_in_order(self, queues: Sequence[str], consumer: str, limit: int) -> list[Message]:
+        """Claim from the first queue that has something."""
+        for queue in queues:
+            claimed = self.claim(queue, consumer, limit)
+            if claimed:
+                return claimed
+        return []
+
+    def ack(
+        self, queue: str, consumer: str, outcomes: Sequence[Outcome], *, claim: int = 0
+    ) -> Acked:
+        """Report outcomes; then take up to ``claim`` more of the same queue, in the same call."""
+        arguments: list[Argument] = [consumer, claim, len(outcomes)]
+        for outcome in outcomes:
+            arguments += outcome.to_arguments()
+        verdicts, claimed = self._call("ack", queue, *arguments)
+        by_verdict: dict[int, list[str]] = {1: [], 0: [], -1: []}
+        for outcome, verdict in zip(outcomes, verdicts, strict=True):
+            by_verdict[verdict].append(outcome.message.id)
+        return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], _messages(claimed, queue))
+
+    def give_back(
+        self, queue: str, consumer: str, held: Iterable[tuple[str, int, str]]
+    ) -> int:
+        """``held``: (id, fence, JSON of the attempt that was stopped, or "")."""
+        return int(self._call("give_back", queue, consumer, *(part for one in held for part in one)))
+
+    def reap(self, queue: str, consumer: str = "", running: Iterable[str] = ()) -> list[Reaped]:
+        """Take back what ``consumer`` held (``running``: what its board shows as running), or
+        what every consumer held whose lease ran out."""
+        answer = self._call("reap", queue, consumer, *running)
+        return [Reaped(_text(name), held, charged) for name, held, charged in answer]
+
+    def promote(self, queue: str, limit: int = 1000) -> Promotion:
+        """Make ready what is due."""
+        promoted, expired, due = self._call("promote", queue, limit)
+        return Promotion(promoted, expired, None if due < 0 else due / 1_000_000)
+
+    def beat(
+        self,
+        queues: Sequence[str],
+        consumers: Sequence[str],
+        *,
+        register: bool = False,
+        is_first: bool = False,
+        is_stopping: bool = False,
+    ) -> dict[str, Pulse]:
+        """Renew the leases of ``consumers`` in every queue, in one round trip."""
+        arguments = self._beat_arguments(consumers, register, is_first, is_stopping)
+        answers = self._call_all([("beat", queue, arguments) for queue in queues])
+        return {
+            queue: _pulse(answer, consumers)
+            for queue, answer in zip(queues, answers, strict=True)
+        }
+
+    def reassert(
+        self, queue: str, consumer: str, running: Sequence[tuple[str, int, Message | None]]
+    ) -> list[str]:
+        """Say what a living consumer runs: (id, fence, body if known). Returns refused ids."""
+        arguments: list[Argument] = [consumer]
+        for record_id, fence, message in running:
+            fields = message.to_fields() if message else []
+            arguments += [record_id, fence, len(fields), *fields]
+        verdicts = self._call("reassert", queue, *arguments)
+        return [one[0] for one, verdict in zip(running, verdicts, strict=True) if not verdict]
+
+    def clean(
+        self,
+        queue: str,
+        database: str,
+        marks: Sequence[tuple[str, str, int, str, Sequence[int]]],
+    ) -> list[int]:
+        """(id, verb, revision, word, fences of copied attempts), as clean.lua's header says."""
+        arguments: list[Argument] = [database]
+        for record_id, verb, revision, word, fences in marks:
+            arguments += [record_id, verb, revision, word, len(fences), *fences]
+        return list(self._call("clean", queue, *arguments))
+
+    def delivered(self, queue: str, era: str) -> bool:
+        """Note that delivery is done with this era, if it is the present one."""
+        return bool(self._call("delivered", queue, era))
+
+    def announce(self, queues: Iterable[str]) -> None:
+        """Make queue names known; once per process and name."""
+        unknown = sorted(set(queues) - self._announced)
+        if unknown:
+            self._run("announce", self.shared.index, unknown)
+            self._announced.update(unknown)
+
+    def describe(self, worker: str, ttl: float, fields: dict[str, str]) -> None:
+        """Keep a worker's description for ``ttl`` seconds; 0 forgets it."""
+        pairs = [text for pair in fields.items() for text in pair]
+        self._run("describe", self.shared.index, [worker, round(ttl), *pairs])
+
+    def lease(self, duty: str, owner: str, seconds: float) -> bool:
+        """Whether ``owner`` has the duty for the next ``seconds``; 0 lets it go."""
+        return bool(self._run("lease", self.shared.duties, [duty, owner, round(seconds * 1000)]))
+
+    # -- reads --------------------------------------------------------------------------------
+
+    def wait(self, queues: Sequence[str], timeout: float) -> bool:
+        """Block until some queue has something to claim; at most ``timeout`` seconds (< 1)."""
+        wakes = [self.keys(queue).wake for queue in queues]
+        return self._execute("BLPOP", *wakes, timeout) is not None
+
+    def snapshots(self, queue: str, record_ids: Sequence[str]) -> dict[str, Snapshot]:
+        """The messages as they are; unknown ids are left out."""
+        keys = self.keys(queue)
+        answers = self._pipeline([("HGETALL", keys.message(one)) for one in record_ids])
+        return {
+            record_id: Snapshot.from_hash(record_id, _as_dict(raw))
+            for record_id, raw in zip(record_ids, answers, strict=True)
+            if raw and not isinstance(raw, Exception)
+        }
+
+    def dirty(self, queue: str, database: str, limit: int = 500) -> list[str]:
+        """Ids that the mirror has to copy, oldest mark first."""
+        marks = self._execute("ZRANGE", self.keys(queue).dirty(database), 0, limit - 1)
+        return [_text(mark) for mark in marks]
+
+    def unknown_ids(self, queue: str, record_ids: Sequence[str]) -> set[str]:
+        """Those the broker does not know (or knows by name only: a re-asserted one)."""
+        keys = self.keys(queue)
+        answers = self._pipeline(
+            [("HMGET", keys.message(one), "state", "stub") for one in record_ids]
+        )
+        return {
+            record_id
+            for record_id, answer in zip(record_ids, answers, strict=True)
+            if not isinstance(answer, Exception) and (answer[0] is None or answer[1] == b"1")
+        }
+
+    def holdings(self, queue: str, consumer: str) -> dict[str, int]:
+        """What the broker says a consumer holds: id → fence."""
+        raw = _as_dict(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
+        return {_text(name): int(fence) for name, fence in raw.items()}
+
+    def holder(self, queue: str, record_id: str) -> tuple[str, int] | None:
+        """(consumer, fence) of a running message; None if nobody holds it."""
+        state, consumer, fence = self._execute(
+            "HMGET", self.keys(queue).message(record_id), "state", "consumer", "fence"
+        )
+        return (_text(consumer), int(fence)) if state == b"RUNNING" else None
+
+    def backlog(self, queue: str, databases: Sequence[str] = ()) -> dict[str, int]:
+        """Counts by place: ready, scheduled, unacked, and dirty (for the given databases)."""
+        keys = self.keys(queue)
+        places = {"ready": keys.ready, "scheduled": keys.scheduled, "unacked": keys.unacked}
+        marks = [keys.dirty(database) for database in databases]
+        answers = self._pipeline([("ZCARD", key) for key in [*places.values(), *marks]])
+        counts = dict(zip(places, answers, strict=False))
+        return {**counts, "dirty": sum(answers[len(places) :])}
+
+    def queue_names(self) -> set[str]:
+        """Every queue that anybody ever announced."""
+        return {_text(name) for name in self._execute("SMEMBERS", self.shared.queues)}
+
+    def ping(self) -> str:
+        """The server's name and version. Raises ``BrokerUnavailable``, ``BrokerUnusable``."""
+        self._execute("PING")
+        return connection.server_version(self.client)
+
+    # -- plumbing -----------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            greet = self._greet if self.greets else None
+            self._client = connection.open_client(self.settings, timeout=self.timeout, greet=greet)
+        return self._client
+
+    @property
+    def shared(self) -> SharedKeys:
+        return SharedKeys(self.settings.prefix)
+
+    def keys(self, queue: str) -> QueueKeys:
+        """The key names of one queue."""
+        keys = self._keys.get(queue)
+        if keys is None:
+            keys = self._keys[queue] = QueueKeys(self.settings.prefix, queue)
+        return keys
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        if self._client is not None:
+            self._client.close()
+            self._client.connection_pool.disconnect()
+
+    def revive(self) -> None:
+        """After ``BrokerUnavailable``: if the server is our embedded one, see that it runs."""
+        if self.settings.broker.startswith("embedded://"):
+            embedded.serve(Path(self.settings.embedded_folder))
+
+    def _greet(self, redis_connection: Any) -> None:
+        # The first call of every connection tells an era from the next (law 6); EVAL, since the
+        # server may be a new one that knows no digest.
+        text = scripts.load("beat").text
+        for queue, consumer in self.greets() if self.greets else ():
+            arguments = self._beat_arguments([consumer], False, True, False)
+            root = self.keys(queue).root
+            redis_connection.send_command("EVAL", text, 1, root, *arguments)
+            redis_connection.read_response()
+
+    def _beat_arguments(
+        self, consumers: Sequence[str], register: bool, is_first: bool, is_stopping: bool
+    ) -> list[Argument]:
+        return [
+            round(self.settings.lease * 1_000_000),
+            "1" if is_first else "0",
+            "register" if register else "beat",
+            "1" if is_stopping else "0",
+            *consumers,
+        ]
+
+    def _call(self, name: str, queue: str, *arguments: Argument) -> Any:
+        return self._run(name, self.keys(queue).root, arguments)
+
+    def _run(self, name: str, root: str, arguments: Sequence[Argument]) -> Any:
+        try:
+            return scripts.call(self.client, scripts.load(name), root, arguments)
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _call_all(self, calls: Sequence[tuple[str, str, Sequence[Argument]]]) -> list[Any]:
+        try:
+            answers = scripts.call_all(
+                self.client,
+                [
+                    (scripts.load(name), self.keys(queue).root, arguments)
+                    for name, queue, arguments in calls
+                ],
+            )
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from error
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise self._unavailable(answer) from answer
+        return answers
+
+    def _execute(self, *command: Argument) -> Any:
+        try:
+            # execute_command would turn answers into other shapes per command.
+            return self.client.execute_command(*command)
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        if not commands:
+            return []
+        try:
+            pipeline = self.client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute(raise_on_error=False))
+        except (RedisError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailable:
+        address = connection.redacted(self.settings.broker)
+        return BrokerUnavailable(f"The broker at {address} does not serve: {error}")
+
+
+def _messages(answer: Iterable[Sequence[bytes | None]], queue: str) -> list[Message]:
+    return [Message.from_claim(values, queue) for values in answer]
+
+
+def _pulse(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
+    era, age, delivered, unknown, holdings = answer
+    return Pulse(
+        era=_text(era),
+        age=age / 1_000_000,
+        delivered=_text(delivered),
+        unknown=[_text(name) for name in unknown],
+        holdings={
+            consumer: {_text(one): int(fence) for one, fence in _as_dict(held).items()}
+            for consumer, held in zip(consumers, holdings, strict=True)
+        },
+    )
+
+
+def _as_dict(raw: Any) -> dict[bytes, bytes]:
+    if isinstance(raw, dict):
+        return raw
+    return dict(zip(raw[::2], raw[1::2], strict=True))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
+
+
+@lru_cache(maxsize=16)
+def _broker(settings: TaskSettings, timeout: float) -> Broker:
+    return Broker(settings, timeout)
+
+
+def get_broker(alias: str = DEFAULT_ALIAS) -> Broker:
+    """The broker of an alias, as callers use it: short timeouts, shared by the process."""
+    return _broker(task_settings(alias), connection.PRODUCER_TIMEOUT)

@@ -1,0 +1,53 @@
+"""Every key name. ``lua/_keys.lua`` derives the same names from the same root; a test compares."""
+
+from __future__ import annotations
+
+
+class QueueKeys:
+    """The keys of one queue. All begin with ``root``, whose braces keep them in one slot."""
+
+    def __init__(self, prefix: str, queue: str) -> None:
+        self.root = f"{prefix}:{{{queue}}}"
+        self.ready = f"{self.root}:ready"
+        self.scheduled = f"{self.root}:scheduled"
+        self.deferred = f"{self.root}:deferred"
+        self.unacked = f"{self.root}:unacked"
+        self.meta = f"{self.root}:meta"
+        self.wake = f"{self.root}:wake"
+        self.dead = f"{self.root}:dead"
+        self.workers = f"{self.root}:workers"
+        self.stopping = f"{self.root}:stopping"
+
+    def message(self, record_id: str) -> str:
+        """A message's hash: plain field names; words and numbers plain, the rest JSON."""
+        return f"{self.root}:message:{record_id}"
+
+    def consumer(self, consumer: str) -> str:
+        """What one consumer holds: a hash id → fence."""
+        return f"{self.root}:consumer:{consumer}"
+
+    def dirty(self, database: str) -> str:
+        """What the mirror has to copy to one database: a sorted set of ids by revision."""
+        return f"{self.root}:dirty:{database}"
+
+    def count(self, minute: int) -> str:
+        """The counters of one minute (minutes since 1970): a hash, kept for two days."""
+        return f"{self.root}:count:{minute}"
+
+
+class SharedKeys:
+    """The keys outside the queues' slots."""
+
+    def __init__(self, prefix: str) -> None:
+        self.index = f"{prefix}:{{index}}"
+        self.queues = f"{self.index}:queues"
+        self.workers = f"{self.index}:workers"
+        self.duties = f"{prefix}:{{duties}}"
+
+    def worker(self, worker: str) -> str:
+        """A worker's description: a hash that fades unless renewed."""
+        return f"{self.index}:worker:{worker}"
+
+    def duty(self, name: str) -> str:
+        """Who has a duty now: a string with a time to live."""
+        return f"{self.duties}:{name}"

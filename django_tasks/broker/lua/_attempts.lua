@@ -1,0 +1,18 @@
+-- _attempts: runs not yet copied to rows, a JSON field `attempt:<fence>` each; at most fifty.
+local function note_lost(m)
+  redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), string.format(
+    '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"lost"}',
+    m.attempt + 1, m.consumer or '', m.claimed_at, now))
+end
+
+-- A task that snoozes for ever while the database is away would grow for ever.
+local function trim_attempts(m)
+  if redis.call('HLEN', m.key) < 90 then return end
+  local fences = {}
+  for _, name in ipairs(redis.call('HKEYS', m.key)) do
+    local fence = string.match(name, '^attempt:(%d+)$')
+    if fence then fences[#fences + 1] = tonumber(fence) end
+  end
+  table.sort(fences)
+  for i = 1, #fences - 50 do redis.call('HDEL', m.key, 'attempt:' .. digits(fences[i])) end
+end

@@ -1,0 +1,68 @@
+-- _claim: ready → unacked, through one gate; shared by claim and ack.
+-- The order of FIELDS is the order of each claimed message in the reply (broker/message.py).
+local FIELDS = {'state', 'fence', 'revision', 'doubt', 'era', 'suspect', 'expires', 'database',
+                'record', 'ttl', 'round', 'attempt', 'lost', 'max_attempts', 'max_lost', 'task',
+                'args', 'kwargs', 'priority', 'score', 'release', 'enqueued_at', 'metadata',
+                'description', 'run_after', 'version', 'recorded'}
+
+-- What a claim may take from the head of the line: reads only.
+local function pick(limit)
+  local picked, expired, broken, held_back = {}, {}, {}, false
+  local meta = redis.call('HMGET', META, 'era', 'run', 'paused')
+  if meta[3] == '1' then return picked, expired, broken, true end
+  local is_quiet = now < (tonumber(meta[1]) or now) + QUIET
+  for _, id in ipairs(redis.call('ZRANGE', READY, 0, math.min(limit, 1000) - 1)) do
+    local v = redis.pcall('HMGET', message_key(id), unpack(FIELDS))
+    if v.err or not v[1] then
+      broken[#broken + 1] = id
+    elseif v[7] and v[7] ~= '' and (tonumber(v[7]) or 0) <= now then
+      expired[#expired + 1] = id
+    else
+      local in_doubt = v[4] == '1' or (v[5] ~= meta[1] and v[5] ~= meta[2])
+      local is_suspect = v[6] == '1'
+      if in_doubt and is_quiet then held_back = true; break end
+      if is_suspect and #picked > 0 then break end  -- a suspect runs alone
+      v[1], v[4] = id, in_doubt and '1' or ''
+      picked[#picked + 1] = v
+      if is_suspect then break end
+    end
+  end
+  return picked, expired, broken, held_back
+end
+
+local function claim_next(consumer, limit)
+  -- Reap unregisters first: a dead child's late claim finds itself unknown here (law 4).
+  if limit < 1 or not redis.call('ZSCORE', WORKERS, consumer) then return {} end
+  local picked, expired, broken, held_back = pick(limit)
+  local holds, unacked = {}, {}
+  for _, v in ipairs(picked) do
+    local id, key = v[1], message_key(v[1])
+    local stamp = math.max((tonumber(v[2]) or 0) + 1, (tonumber(v[3]) or 0) + 1, now)
+    v[2], v[3] = digits(stamp), digits(stamp)
+    redis.call('ZREM', READY, id)
+    redis.call('HSET', key, 'state', 'RUNNING', 'consumer', consumer, 'fence', v[2],
+               'revision', v[2], 'claimed_at', digits(now))
+    holds[#holds + 1], holds[#holds + 2] = id, v[2]
+    unacked[#unacked + 1], unacked[#unacked + 2] = digits(now), id
+    mark_dirty({id = id, database = v[8]}, stamp)
+  end
+  for i = 1, #holds, 1000 do
+    local last = math.min(i + 999, #holds)
+    redis.call('ZADD', UNACKED, unpack(unacked, i, last))
+    redis.call('HSET', consumer_key(consumer), unpack(holds, i, last))
+  end
+  for _, id in ipairs(expired) do
+    local m = look(id)
+    redis.call('ZREM', READY, id)
+    finish(m, next_stamp(m), 'EXPIRED')
+    redis.call('HSET', m.key, 'finished_at', digits(now))
+    count('expired')
+  end
+  for _, id in ipairs(broken) do
+    redis.call('ZREM', READY, id)
+    bury(id, 'has no readable message')
+    count('dead')
+  end
+  if not held_back and redis.call('ZCARD', READY) > 0 then wake() end
+  return picked
+end

@@ -1,0 +1,11 @@
+-- _count: small counters per minute, for charts; collected, then one HINCRBY a name.
+local counts = {}
+
+local function count(name, amount) counts[name] = (counts[name] or 0) + (amount or 1) end
+
+local function write_counts()
+  if next(counts) == nil then return end
+  local key = count_key(digits(math.floor(now / 60000000)))
+  for name, amount in pairs(counts) do redis.call('HINCRBY', key, name, digits(amount)) end
+  redis.call('EXPIRE', key, 172800)
+end

@@ -1,0 +1,16 @@
+-- _era: is the broker's memory whole? A restart, failover, restore or flush starts another era.
+local QUIET = 3000000  -- an era's first microseconds, in which nothing in doubt is given out
+
+-- Some ACLs forbid INFO; then '' and whoever reconnects says so (beat.lua).
+local function server_run()
+  local answer = redis.pcall('INFO', 'server')
+  if type(answer) ~= 'string' then return '' end
+  return string.match(answer, 'run_id:(%w+)') or ''
+end
+
+-- What a message pushed now was pushed in. A queue that no worker has seen yet has no era: the
+-- server's run says as much, so that the first messages of a new queue are not in doubt.
+local function present_era()
+  local era = redis.call('HGET', META, 'era')
+  return era or server_run()
+end

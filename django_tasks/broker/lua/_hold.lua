@@ -1,0 +1,24 @@
+-- _hold: who holds a message: `unacked`, `consumer:<id>` and the message itself say the same.
+local function is_held(m) return m.state == 'RUNNING' end
+
+local function is_holder(m, consumer, fence)
+  return is_held(m) and m.consumer == consumer and m.fence == fence
+end
+
+local function drop_hold(m)
+  redis.call('ZREM', UNACKED, m.id)
+  if m.consumer then redis.call('HDEL', consumer_key(m.consumer), m.id) end
+end
+
+local function take_hold(m, consumer, fence)
+  redis.call('ZADD', UNACKED, digits(now), m.id)
+  redis.call('HSET', consumer_key(consumer), m.id, digits(fence))
+end
+
+-- A reap that charged this very run was wrong: the run reported after all.
+local function undo_charge(m)
+  if m.charged and tonumber(m.charged) == m.fence then
+    redis.call('HDEL', m.key, 'charged')
+    redis.call('HSET', m.key, 'lost', digits(math.max(m.lost - 1, 0)))
+  end
+end

@@ -1,0 +1,83 @@
+-- ack: unacked → finished, scheduled or ready, as each outcome says; then claims, if asked.
+-- KEYS[1]    queue root
+-- ARGV[1]    consumer id
+-- ARGV[2]    how many to claim next (0: none)
+-- ARGV[3]    number of outcomes
+-- ARGV[4..]  per outcome: id, fence, outcome, delay µs, run µs, number of strings, field, value, …
+-- returns    verdicts (per outcome 1 accepted, 0 refused, -1 unknown here: re-assert, then repeat)
+--            and the claimed messages, as claim returns them
+-- dirty      each message accepted or claimed
+-- uses       _now _keys _message _hold _dirty _ready _finish _count _attempts _era _claim
+-- repeats    the acknowledgement: the same fence gets the same answer and counts once; not the claim
+
+local FINAL = {succeeded = 'SUCCESSFUL', failed = 'FAILED', cancelled = 'CANCELLED',
+               expired = 'EXPIRED', undecodable = 'FAILED'}
+local consumer, limit = ARGV[1], tonumber(ARGV[2])
+local verdicts, i = {}, 4
+
+-- Law 3: his while he holds it; while nobody does, if no later claim exists.
+local function is_accepted(m, fence)
+  if is_held(m) then return is_holder(m, consumer, fence) end
+  return not is_final(m) and fence >= m.fence
+end
+
+local function settle(m, fence, outcome, delay, first, last)
+  m.fence = math.max(m.fence, fence)  -- the broker may have gone back before this very claim
+  local stamp = next_stamp(m)
+  drop_hold(m)  -- a removal first, so that acks pass at maxmemory
+  leave_line(m)
+  undo_charge(m)
+  if outcome == 'dropped' or outcome == 'settled' then  -- its row is gone, or final already
+    redis.call('DEL', m.key)
+    if m.database then redis.call('ZREM', dirty_key(m.database), m.id) end
+    return
+  end
+  if outcome == 'buried' then  -- no id that a row could have
+    bury(m.id, ARGV[last] or '')
+    return
+  end
+  redis.call('HSET', m.key, 'acked', digits(fence), 'fence', digits(m.fence), 'era',
+             redis.call('HGET', META, 'era') or m.era or '')
+  redis.call('HDEL', m.key, 'suspect', 'doubt')
+  if first <= last then redis.call('HSET', m.key, unpack(ARGV, first, last)) end
+  if outcome == 'failed' or outcome == 'retried' then
+    redis.call('HSET', m.key, 'attempt', digits(m.attempt + 1))
+  end
+  trim_attempts(m)
+  if FINAL[outcome] then
+    if outcome == 'undecodable' then m.database = m.database or 'default' end
+    finish(m, stamp, FINAL[outcome])
+  elseif delay > 0 then
+    make_scheduled(m, stamp, now + delay)
+  else
+    make_ready(m, stamp, arrival_score(m.priority, now))
+    wake()
+  end
+end
+
+for _ = 1, tonumber(ARGV[3]) do
+  local id, fence, outcome = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local delay, run, length = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  local m, verdict = look(id), 0
+  if not m or m.stub == '1' then
+    verdict = -1
+  elseif tonumber(m.acked) == fence then
+    verdict = 1
+  elseif is_accepted(m, fence) then
+    verdict = 1
+    local wait = m.claimed_at - (m.score + m.priority * 4398046511104) * 1000
+    settle(m, fence, outcome, delay, i + 6, i + 5 + length)
+    count(outcome)
+    count('runs')
+    count('run_us', run)
+    count('wait_us', math.max(wait, 0))
+  else
+    count('refused')
+  end
+  verdicts[#verdicts + 1] = verdict
+  i = i + 6 + length
+end
+local claimed = claim_next(consumer, limit)
+write_dirty_marks()
+write_counts()
+return {verdicts, claimed}

@@ -1,0 +1,13 @@
+-- claim: ready → unacked, in the order of the line; the expired ones on the way → finished.
+-- KEYS[1]    queue root
+-- ARGV[1]    consumer id
+-- ARGV[2]    at most how many (1,000 is the limit)
+-- returns    per message its fields, in the order of _claim's FIELDS, the first replaced by its id
+-- dirty      each message claimed or expired
+-- uses       _now _keys _message _dirty _ready _finish _count _era _claim
+-- repeats    no: a repeated call claims more; who lost an answer asks `consumer:<id>` what it holds
+
+local claimed = claim_next(ARGV[1], tonumber(ARGV[2]))
+write_dirty_marks()
+write_counts()
+return claimed

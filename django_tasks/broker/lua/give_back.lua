@@ -1,0 +1,33 @@
+-- give_back: unacked → ready, for messages a consumer did not start or was made to stop.
+-- KEYS[1]    queue root
+-- ARGV[1]    consumer id
+-- ARGV[2..]  triples: message id, fence (the number its claim gave out), the run that was stopped
+--            as the JSON of an attempt ("" if it was not started)
+-- returns    number of messages given back
+-- dirty      each message given back
+-- uses       _now _keys _message _hold _dirty _ready _finish _attempts
+-- repeats    a second call finds nothing held by that fence and returns 0
+
+local consumer, given = ARGV[1], 0
+for i = 2, #ARGV, 3 do
+  local m, fence, attempt = look(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2]
+  if m and is_holder(m, consumer, fence) then  -- law 3: someone else may hold it by now
+    drop_hold(m)                               -- a removal first, so that it passes at maxmemory
+    given = given + 1
+    if m.stub == '1' then
+      redis.call('DEL', m.key)                 -- nothing but its id is known: delivery pushes it
+    else
+      if attempt ~= '' then
+        redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), attempt)
+        trim_attempts(m)
+      end
+      -- A new fence: who gave a message back can neither ack nor re-assert it any more.
+      local stamp = next_stamp(m)
+      redis.call('HSET', m.key, 'fence', digits(stamp))
+      make_ready(m, stamp, digits(m.score))    -- at the place in the line that it had
+    end
+  end
+end
+if given > 0 then wake() end
+write_dirty_marks()
+return given

@@ -1,0 +1,36 @@
+-- promote: scheduled → ready, for what is due; ready → finished, for the oldest that expired.
+-- KEYS[1]    queue root
+-- ARGV[1]    at most how many to make ready (1,000 is the limit)
+-- returns    how many became ready, how many expired, µs until the next is due (-1: none)
+-- dirty      each message moved
+-- uses       _now _keys _message _dirty _ready _finish _count
+-- repeats    a second call finds the next ones that are due
+
+local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', digits(now), 'WITHSCORES',
+                       'LIMIT', 0, math.min(tonumber(ARGV[1]), 1000))
+for i = 1, #due, 2 do
+  redis.call('ZREM', SCHEDULED, due[i])
+  local m = look(due[i])
+  if m then make_ready(m, next_stamp(m), arrival_score(m.priority, tonumber(due[i + 1]))) end
+end
+
+local expired = 0
+for _, id in ipairs(redis.call('ZRANGE', READY, 0, 99)) do
+  local expires = redis.pcall('HGET', message_key(id), 'expires')
+  if type(expires) == 'string' and expires ~= '' and (tonumber(expires) or now + 1) <= now then
+    local m = look(id)
+    redis.call('ZREM', READY, id)
+    finish(m, next_stamp(m), 'EXPIRED')
+    redis.call('HSET', m.key, 'finished_at', digits(now))
+    expired = expired + 1
+  end
+end
+if expired > 0 then count('expired', expired) end
+
+-- A token may be lost with the consumer that took it: repaired here.
+if redis.call('ZCARD', READY) > 0 and not is_paused() then wake() end
+write_dirty_marks()
+write_counts()
+local upcoming = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')
+local left = upcoming[2] and math.max(tonumber(upcoming[2]) - now, 0) or -1
+return {#due / 2, expired, math.ceil(left)}

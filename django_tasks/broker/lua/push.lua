@@ -1,0 +1,63 @@
+-- push: nowhere → ready or scheduled; a final message of an earlier round starts again.
+-- KEYS[1]    queue root
+-- ARGV[1]    "new" (from the enqueue itself) or "delivery" (after the fact: in doubt)
+-- ARGV[2..]  per message: id, number of strings that follow, field, value, …
+-- returns    per message 1 (pushed), 2 (completed what a re-assert knew) or 0 (known: nothing done)
+-- dirty      each message pushed or completed
+-- uses       _now _keys _message _dirty _ready _finish _count _era
+-- repeats    a second call finds the ids known and returns 0 for each
+
+local in_doubt = ARGV[1] == 'delivery' and '1' or ''
+local verdicts, era, i = {}, present_era(), 2
+
+local function place(m, stamp)
+  local run_after = tonumber(redis.call('HGET', m.key, 'run_after')) or 0
+  if run_after > now then
+    make_scheduled(m, stamp, run_after)
+  else
+    make_ready(m, stamp, arrival_score(m.priority, now))
+    wake()
+  end
+end
+
+while i < #ARGV do
+  local id, length = ARGV[i], tonumber(ARGV[i + 1])
+  local first, last = i + 2, i + 1 + length
+  local fields = {}
+  for j = first, last, 2 do fields[ARGV[j]] = ARGV[j + 1] end
+  local m, verdict = look(id), 1
+  if m and m.stub == '1' then
+    -- A re-assert knew id, consumer and fence only; the run goes on, the rest comes from the row.
+    verdict = 2
+    for j = first, last, 2 do redis.call('HSETNX', m.key, ARGV[j], ARGV[j + 1]) end
+    m.revision = math.max(m.revision, tonumber(fields.revision) or 0)
+    m.database = fields.database
+    local stamp = next_stamp(m)
+    redis.call('HSET', m.key, 'revision', digits(stamp), 'round', fields.round or '1',
+               'score', arrival_score(tonumber(fields.priority) or 0, now))
+    redis.call('HDEL', m.key, 'stub')
+    mark_dirty(m, stamp)
+  elseif m and not (is_final(m) and m.round < (tonumber(fields.round) or 1)) then
+    verdict = 0
+  else
+    local known = m or {fence = 0, revision = 0}
+    m = {id = id, key = message_key(id), database = fields.database,
+         priority = tonumber(fields.priority) or 0,
+         fence = math.max(known.fence, tonumber(fields.fence) or 0),
+         revision = math.max(known.revision, tonumber(fields.revision) or 0)}
+    redis.call('HSET', m.key, unpack(ARGV, first, last))
+    redis.call('HSET', m.key, 'era', era, 'doubt', in_doubt, 'fence', digits(m.fence))
+    if known.id then  -- another round: what the last one left must not look like this one's
+      redis.call('HDEL', m.key, 'return_value', 'error_class', 'error_message', 'traceback',
+                 'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id')
+      redis.call('PERSIST', m.key)
+    end
+    place(m, next_stamp(m))
+    count('enqueued')
+  end
+  verdicts[#verdicts + 1] = verdict
+  i = last + 1
+end
+write_dirty_marks()
+write_counts()
+return verdicts

@@ -1,0 +1,64 @@
+-- reassert: nowhere or ready → unacked, for what a living consumer says it runs.
+-- KEYS[1]    queue root
+-- ARGV[1]    consumer id
+-- ARGV[2..]  per message: id, fence, number of strings that follow, field, value, … (its body, or 0)
+-- returns    per message 1 (held by the consumer) or 0 (refused: finished, or someone else's)
+-- dirty      each message taken that has a body
+-- uses       _now _keys _message _hold _dirty _ready _finish _era
+-- repeats    a second call finds the messages held and returns the same
+
+redis.call('SREM', STOPPING, '')  -- a removal first, so that this passes at maxmemory
+local consumer, verdicts, i = ARGV[1], {}, 2
+local is_registered = redis.call('ZSCORE', WORKERS, consumer)
+
+-- The broker forgot the id: all it can know is who runs it (a "stub", till a push or ack brings
+-- the body).
+local function remember(id, fence, first, last)
+  local m = {id = id, key = message_key(id), fence = fence, revision = fence}
+  local stamp = math.max(now, fence + 1)
+  if first <= last then redis.call('HSET', m.key, unpack(ARGV, first, last)) end
+  redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
+             'revision', digits(stamp), 'claimed_at', digits(now), 'era', present_era())
+  if first > last then
+    redis.call('HSET', m.key, 'stub', '1')
+  else
+    redis.call('HDEL', m.key, 'stub')
+    m = look(id)
+    redis.call('HSET', m.key, 'score', arrival_score(m.priority, now))
+    mark_dirty(m, stamp)
+  end
+  take_hold(m, consumer, fence)
+end
+
+-- It was taken from the living consumer (reaped, or forgotten by an old append-only file).
+local function take_again(m, fence)
+  local stamp = math.max(next_stamp(m), fence + 1)
+  leave_line(m)
+  undo_charge(m)
+  redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
+             'revision', digits(stamp), 'claimed_at', digits(now))
+  redis.call('HDEL', m.key, 'suspect')
+  take_hold(m, consumer, fence)
+  mark_dirty(m, stamp)
+end
+
+while i < #ARGV do
+  local id, fence, length = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local first, last = i + 3, i + 2 + length
+  local m, verdict = look(id), 0
+  if is_registered then
+    if not m or (m.stub == '1' and is_holder(m, consumer, fence) and length > 0) then
+      remember(id, fence, first, last)
+      verdict = 1
+    elseif is_held(m) then
+      verdict = is_holder(m, consumer, fence) and 1 or 0
+    elseif not is_final(m) and fence >= m.fence and tonumber(m.acked) ~= fence then
+      take_again(m, fence)
+      verdict = 1
+    end
+  end
+  verdicts[#verdicts + 1] = verdict
+  i = last + 1
+end
+write_dirty_marks()
+return verdicts

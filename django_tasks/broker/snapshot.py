@@ -1,0 +1,137 @@
+"""A message as it is now: what the mirror copies to the row and what a fresh result is read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django_tasks.broker.message import from_us
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run that ended, as its message notes it. ``fence`` is the claim that began it."""
+
+    fence: int
+    number: int
+    consumer: str
+    claimed_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    outcome: str
+    error_class: str = ""
+    error_message: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What ``message:<id>`` says. ``return_value`` is JSON text, None where there is none."""
+
+    id: str
+    state: str
+    fence: int
+    revision: int
+    round: int
+    attempt: int
+    lost: int
+    is_suspect: bool
+    is_stub: bool
+    is_recorded: bool
+    run_after: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker_id: str
+    return_value: str | None
+    error_class: str
+    error_message: str
+    traceback: str
+    dead_letter: str
+    attempts: tuple[Attempt, ...]
+    size: int  # bytes of all fields
+    fields: Mapping[str, str]  # everything, as written
+
+    @classmethod
+    def from_hash(cls, record_id: str, raw: Mapping[bytes, bytes]) -> Snapshot:
+        """From HGETALL; what foreign hands made unreadable reads as nothing."""
+        fields = {
+            _text(name): _text(value) for name, value in raw.items() if not name.startswith(b"att")
+        }
+        fields["attempt"] = _text(raw.get(b"attempt", b"0"))
+        return cls(
+            id=record_id,
+            state=fields.get("state", ""),
+            fence=_number(fields.get("fence")),
+            revision=_number(fields.get("revision")),
+            round=_number(fields.get("round")) or 1,
+            attempt=_number(fields.get("attempt")),
+            lost=_number(fields.get("lost")),
+            is_suspect=fields.get("suspect") == "1",
+            is_stub=fields.get("stub") == "1",
+            is_recorded=fields.get("recorded") == "1",
+            run_after=_moment(fields.get("run_after")),
+            started_at=_moment(fields.get("started_at")),
+            finished_at=_moment(fields.get("finished_at")),
+            worker_id=fields.get("worker_id", ""),
+            return_value=fields.get("return_value"),
+            error_class=fields.get("error_class", ""),
+            error_message=fields.get("error_message", ""),
+            traceback=fields.get("traceback", ""),
+            dead_letter=fields.get("dead_letter", ""),
+            attempts=tuple(
+                sorted(
+                    (
+                        _attempt(int(name[8:]), value)
+                        for name, value in raw.items()
+                        if name.startswith(b"attempt:") and name[8:].isdigit()
+                    ),
+                    key=lambda attempt: attempt.fence,
+                )
+            ),
+            size=sum(map(len, raw)) + sum(map(len, raw.values())),
+            fields=fields,
+        )
+
+
+def _attempt(fence: int, raw: bytes) -> Attempt:
+    try:
+        given: dict[str, Any] = json.loads(raw)
+        return Attempt(
+            fence=fence,
+            number=int(given.get("number", 0)),
+            consumer=str(given.get("consumer", "")),
+            claimed_at=_moment(given.get("claimed_at")),
+            started_at=_moment(given.get("started_at")),
+            finished_at=_moment(given.get("finished_at")),
+            outcome=str(given.get("outcome", "")),
+            error_class=str(given.get("error_class", "")),
+            error_message=str(given.get("error_message", "")),
+            traceback=str(given.get("traceback", "")),
+        )
+    except (ValueError, AttributeError, TypeError):
+        return Attempt(fence, 0, "", None, None, None, "?", error_message=_text(raw)[:1000])
+
+
+def _text(value: bytes) -> str:
+    # Foreign bytes must not stop the mirror.
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "backslashreplace")
+
+
+def _number(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return from_us(str(int(value))) if value else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,184 @@
+"""Arguments: bound to the function where the call is made, normalised to JSON, bounded in size."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import inspect
+import json
+import math
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db import models
+
+from django_tasks.errors import (
+    ArgumentMismatch,
+    ArgumentNotSerializable,
+    ArgumentsTooLarge,
+    ReturnValueNotSerializable,
+)
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+MAX_DESCRIPTION = 200  # characters
+
+
+@lru_cache(maxsize=4096)
+def _signature(function: Callable[..., Any], takes_context: bool) -> inspect.Signature:
+    signature = inspect.signature(function)
+    if takes_context:
+        signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+    return signature
+
+
+def bind(
+    function: Callable[..., Any],
+    takes_context: bool,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> inspect.BoundArguments:
+    """The call, bound to the parameters. Raises ``ArgumentMismatch``, naming the parameter."""
+    signature = _signature(function, takes_context)
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = function.__name__
+        raise ArgumentMismatch(
+            f"{name}() can't be called like this: {error}. Its parameters: {name}{signature}."
+        ) from None
+
+
+def normalize(
+    function: Callable[..., Any],
+    takes_context: bool,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments as JSON will give them back. Raises ``TaskArgumentError``."""
+    bound = bind(function, takes_context, args, kwargs)
+    if all(type(value) in _PLAIN for value in (*args, *kwargs.values())):
+        return list(args), dict(kwargs)
+    names = _positional_names(bound.signature, len(args))
+
+    def checked(name: str, value: Any) -> Any:
+        try:
+            return to_json_types(value)
+        except (TypeError, ValueError) as error:
+            raise ArgumentNotSerializable(
+                f"{function.__name__}() can't be enqueued: argument {name!r} is {error}.",
+                name=name,
+                value=value,
+            ) from None
+
+    return (
+        [checked(name, value) for name, value in zip(names, args, strict=True)],
+        {name: checked(name, value) for name, value in kwargs.items()},
+    )
+
+
+def _positional_names(signature: inspect.Signature, count: int) -> list[str]:
+    names: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            names.append(parameter.name)
+    return names[:count]
+
+
+def to_json_types(value: Any) -> Any:
+    """``value`` in the types that JSON has, by the rules of Django's ``normalize_json``; finite
+    numbers only. Raises ``TypeError`` or ``ValueError`` that ends a sentence "… is"."""
+    match value:
+        case None | bool() | str() | int():
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise ValueError(f"{value}, which JSON does not have. Pass None or a string")
+            return value
+        case bytes():
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                raise ValueError(
+                    "bytes that are not UTF-8 text. Pass base64.b64encode(…).decode() of them"
+                ) from None
+        case Mapping():
+            return {_key(key): to_json_types(item) for key, item in value.items()}
+        case Sequence():
+            return [to_json_types(item) for item in value]
+    raise TypeError(f"{_article(type(value).__name__)} instance, and JSON has none. {_cure(value)}")
+
+
+def _key(key: Any) -> Any:
+    if key is None or isinstance(key, str | int | bool):
+        return key
+    if isinstance(key, float) and math.isfinite(key):
+        return key
+    raise TypeError(f"a mapping with the key {key!r}, and JSON's keys are text. Pass str(key)")
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[:1].upper() in 'AEIOU' else 'a'} {name}"
+
+
+def _cure(value: Any) -> str:
+    match value:
+        case models.Model():
+            return "Pass its pk and load it inside the task"
+        case models.QuerySet():
+            return "Pass a list of pks and query inside the task"
+        case datetime.datetime() | datetime.date() | datetime.time():
+            return "Pass value.isoformat() and read it with fromisoformat() inside the task"
+        case datetime.timedelta():
+            return "Pass value.total_seconds()"
+        case decimal.Decimal() | uuid.UUID():
+            return f"Pass str(value) and make {_article(type(value).__name__)} of it inside the task"
+        case set() | frozenset():
+            return "Pass sorted(value) or list(value)"
+    return "Pass what identifies it and load or build it inside the task"
+
+
+def checked_size(name: str, args: list[Any], kwargs: dict[str, Any], limit: int) -> None:
+    """Raises ``ArgumentsTooLarge`` if the JSON of a call is over ``limit`` bytes."""
+    size = len(json.dumps([args, kwargs]))
+    if size > limit:
+        raise ArgumentsTooLarge(
+            f"{name}() can't be enqueued: its arguments take {size} bytes as JSON, and"
+            f" MAX_ARGUMENT_BYTES is {limit}. Store them (a model, a file) and pass their key.",
+            size=size,
+            limit=limit,
+        )
+
+
+def checked_return_value(name: str, value: Any) -> Any:
+    """What a task returned, in JSON's types. Raises ``ReturnValueNotSerializable``."""
+    if type(value) in _PLAIN:
+        return value
+    try:
+        return to_json_types(value)
+    except (TypeError, ValueError) as error:
+        raise ReturnValueNotSerializable(
+            f"{name}() returned a value that is, or holds, {error}."
+        ) from None
+
+
+def describe(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The call as a person would write it, shortened: ``send_welcome(42)``."""
+    parts = [_short(value) for value in args[:10]]
+    parts += [f"{key}={_short(value)}" for key, value in list(kwargs.items())[:10]]
+    if len(args) > 10 or len(kwargs) > 10:
+        parts.append("…")
+    text = f"{name}({', '.join(parts)})"
+    return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 2] + "…)"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and len(value) > 60:
+        value = value[:60] + "…"
+    if isinstance(value, list | dict) and len(value) > 10:
+        return f"[… {len(value)} …]" if isinstance(value, list) else f"{{… {len(value)} …}}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,0 +1,125 @@
+"""RedisBackend: what TASKS names. Signature → Draft → outbox → result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core import checks
+
+from django_tasks import framework
+from django_tasks.calls import registry, result
+from django_tasks.calls.options import checked_queue
+from django_tasks.calls.result import TaskResult
+from django_tasks.calls.signature import Signature
+from django_tasks.calls.task import Task, require_task
+from django_tasks.conf import task_settings
+from django_tasks.errors import InvalidSettings, InvalidTaskOptions, NotATask, TaskQueueError
+from django_tasks.framework import BaseTaskBackend, InvalidTask, task_enqueued
+
+
+class RedisBackend(BaseTaskBackend):
+    """``TASKS = {"default": {"BACKEND": "django_tasks.RedisBackend"}}``."""
+
+    task_class = Task
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        # Django's default is the one queue "default"; ours is any name.
+        super().__init__(alias, {**params, "QUEUES": params.get("QUEUES") or []})
+
+    def validate_task(self, task: Any) -> None:
+        """Raises ``InvalidTaskOptions`` for what can't be enqueued here."""
+        checked_queue(task.queue_name)
+        is_relative = isinstance(task.run_after, timedelta)  # becomes a time at the enqueue
+        try:
+            super().validate_task(_without_run_after(task) if is_relative else task)
+        except TaskQueueError:
+            raise
+        except (InvalidTask, TypeError, ValueError) as error:
+            raise InvalidTaskOptions(f"{task.module_path}: {error}") from error
+        registry.register(task)
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
+        """A row now, a message after commit. Raises ``TaskArgumentError``."""
+        return self.enqueue_signatures([Signature(task, tuple(args), dict(kwargs))])[0]
+
+    def enqueue_signatures(self, signatures: Sequence[Signature]) -> list[TaskResult]:
+        """Many calls: written in bulk, pushed in chunks; results in order."""
+        from django_tasks.bridge import outbox
+
+        drafts = [signature.draft() for signature in signatures]
+        outbox.enqueue(drafts)
+        results = [
+            result.of_new(
+                draft.record,
+                signature.task,
+                self.alias,
+                "" if draft.recording == "never" else draft.database,
+            )
+            for signature, draft in zip(signatures, drafts, strict=True)
+        ]
+        if task_enqueued.receivers:
+            for one in results:
+                task_enqueued.send(sender=type(self), task_result=one)
+        return results
+
+    async def aenqueue(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> TaskResult:
+        """``enqueue`` for asyncio."""
+        return await sync_to_async(self.enqueue, thread_sensitive=True)(task, args, kwargs)
+
+    def get_result(self, result_id: Any) -> TaskResult:
+        """Raises ``ResultNotFound`` (a ``TaskResultDoesNotExist``) for unknown ids."""
+        return result.load(result_id, self.alias)
+
+    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        """Called by ``manage.py check``: are the settings of this alias sound?"""
+        try:
+            task_settings(self.alias)
+        except InvalidSettings as error:
+            return [checks.Error(str(error), id="django_tasks.E002")]
+        return []
+
+
+def _without_run_after(task: Any) -> Any:
+    """What Django's checks see of a task whose ``run_after`` is a ``timedelta``."""
+    copied = object.__new__(type(task))
+    for name in type(task).__dataclass_fields__:
+        object.__setattr__(copied, name, getattr(task, name))
+    object.__setattr__(copied, "run_after", None)
+    return copied
+
+
+def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
+    """Enqueue many calls at once: one INSERT, pushes in chunks after commit. Results in order.
+
+    All or nothing: an argument that is wrong raises ``TaskArgumentError`` before any is written.
+    """
+    made = list(signatures)
+    by_alias: dict[str, list[int]] = {}
+    for position, signature in enumerate(made):
+        if not isinstance(signature, Signature):
+            if not isinstance(signature, framework.Task):
+                require_task(signature)
+            raise NotATask(
+                f"enqueue_many() wants calls not yet made, like add.s(1, 2), not {signature!r}."
+            )
+        by_alias.setdefault(signature.task.backend, []).append(position)
+    results: list[Any] = [None] * len(made)
+    for positions in by_alias.values():
+        backend = made[positions[0]].task.get_backend()
+        chosen = [made[position] for position in positions]
+        if isinstance(backend, RedisBackend):
+            enqueued: list[Any] = list(backend.enqueue_signatures(chosen))
+        else:  # Immediate or Dummy, in tests
+            enqueued = [backend.enqueue(one.task, one.args, one.kwargs) for one in chosen]
+        for position, one in zip(positions, enqueued, strict=True):
+            results[position] = one
+    return results

@@ -1,0 +1,29 @@
+"""TaskContext: what a running task may ask. The first argument of a task that takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django_tasks.framework import TaskContext as FrameworkTaskContext
+
+if TYPE_CHECKING:
+    from django_tasks.calls.result import TaskResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContext(FrameworkTaskContext):
+    """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1."""
+
+    number: int = 1
+
+    @property
+    def attempt(self) -> int:
+        """Runs that ended by an error of the task, and this one. Lost runs are not counted."""
+        return self.number
+
+    @property
+    def result(self) -> TaskResult:
+        """The result of the call that runs: its ``id``, ``args``, ``enqueued_at``."""
+        result: TaskResult = self.task_result
+        return result

@@ -1,0 +1,161 @@
+"""Every option of a task: its default, its validation, its contradictions; one dataclass.
+
+Django's own options (``queue_name``, ``priority``, ``backend``, ``takes_context``, ``run_after``)
+stay fields of ``Task``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from django_tasks.calls.retries import Backoff, RetryPolicy, to_backoff, to_seconds
+from django_tasks.errors import InvalidTaskOptions
+from django_tasks.states import Recording
+
+DJANGO_OPTIONS = ("queue", "queue_name", "priority", "backend", "takes_context")
+MAX_NAME = 200  # characters: the width of TaskRecord.task_name
+MAX_QUEUE = 100  # characters: the width of TaskRecord.queue_name
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What ``@django_task`` knows beyond Django's options. Hashable, as a task is."""
+
+    # The name that travels; default: module and function. Renaming a function with a fixed name,
+    # or keeping the old one among the aliases, keeps messages on their way valid.
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    # Attempts after the first.
+    retries: int = 3
+    # Errors that are retried, and those that are expected: FAILED at once, no ERROR log.
+    retry_for: tuple[type[BaseException], ...] = (BaseException,)
+    throws: tuple[type[BaseException], ...] = ()
+    backoff: Backoff = field(default_factory=Backoff)
+    # How often the task's process may die under it before it is given up.
+    max_lost: int = 3
+    # Where a call is written (law 2); "" means the setting RECORD.
+    record: str = ""
+    # Alias of the record's database; "" means what the routers say.
+    database: str = ""
+    # Seconds after the enqueue after which it is not started any more; None: never expires.
+    expires: float | None = None
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """When the next attempt is."""
+        return RetryPolicy(self.retries, self.retry_for, self.backoff)
+
+
+_OPTIONS = {option.name for option in fields(TaskOptions)}
+
+
+def changed(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
+    """``options`` with ``changes`` as a user writes them. Raises ``InvalidTaskOptions``."""
+    if not changes:
+        return options
+    return replace(options, **{name: _checked(name, value) for name, value in changes.items()})
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name not in _OPTIONS:
+        known = sorted(_OPTIONS.union(DJANGO_OPTIONS))
+        close = difflib.get_close_matches(name, known, n=1)
+        raise InvalidTaskOptions(
+            f"Unknown option {name!r}."
+            + (f" Did you mean {close[0]!r}?" if close else "")
+            + f" Known options: {', '.join(known)}."
+        )
+    return _CHECKS[name](name, value)
+
+
+def _whole_number(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < _LEAST[name]:
+        raise InvalidTaskOptions(
+            f"{name} is {value!r}; it must be a whole number, at least {_LEAST[name]}."
+        )
+    return value
+
+
+def _errors(name: str, value: Any) -> tuple[type[BaseException], ...]:
+    given = value if isinstance(value, tuple | list) else (value,)
+    for one in given:
+        if not isinstance(one, type) or not issubclass(one, BaseException):
+            raise InvalidTaskOptions(
+                f"{name} is {value!r}; it must be a tuple of exception classes, like"
+                f" {name}=(ConnectionError, TimeoutError)."
+            )
+    return tuple(given)
+
+
+def _name(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or len(value) > MAX_NAME or value != value.strip():
+        raise InvalidTaskOptions(
+            f"{name} is {value!r}; it must be text of 1 to {MAX_NAME} characters."
+        )
+    return value
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, tuple | list):
+        raise InvalidTaskOptions(f"{name} is {value!r}; it must be a tuple of names.")
+    return tuple(_name(name, one) for one in value)
+
+
+def _recording(name: str, value: Any) -> str:
+    if value not in Recording.values():
+        raise InvalidTaskOptions(
+            f"{name} is {value!r}; it must be one of {', '.join(map(repr, Recording.values()))}."
+        )
+    return str(value)
+
+
+def _alias(name: str, value: Any) -> str:
+    from django.conf import settings
+
+    if value and value not in settings.DATABASES:
+        raise InvalidTaskOptions(
+            f"{name} is {value!r}; it must be one of DATABASES:"
+            f" {', '.join(map(repr, settings.DATABASES))}."
+        )
+    return str(value)
+
+
+_LEAST = {"retries": 0, "max_lost": 1}
+_CHECKS = {
+    "name": _name,
+    "aliases": _names,
+    "retries": _whole_number,
+    "retry_for": _errors,
+    "throws": _errors,
+    "backoff": lambda name, value: to_backoff(value),
+    "max_lost": _whole_number,
+    "record": _recording,
+    "database": _alias,
+    "expires": lambda name, value: None if value is None else to_seconds(value, name),
+}
+
+
+def checked_queue(value: Any) -> str:
+    """A queue's name: no braces, colons or spaces, since it becomes part of key names."""
+    if not isinstance(value, str) or not value or len(value) > MAX_QUEUE:
+        raise InvalidTaskOptions(
+            f"The queue's name is {value!r}; it must be text of 1 to {MAX_QUEUE} characters."
+        )
+    if any(character in "{}:" or character.isspace() for character in value):
+        raise InvalidTaskOptions(
+            f"The queue's name is {value!r}; it may not hold braces, colons or spaces."
+        )
+    return value
+
+
+def one_queue(queue: Any, queue_name: Any) -> str | None:
+    """``queue=`` and Django's ``queue_name=`` are the same option."""
+    if queue is not None and queue_name is not None and queue != queue_name:
+        raise InvalidTaskOptions(
+            f"queue={queue!r} and queue_name={queue_name!r} are two words for one option;"
+            " give one of them."
+        )
+    chosen = queue_name if queue is None else queue
+    return None if chosen is None else checked_queue(chosen)

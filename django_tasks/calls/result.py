@@ -1,0 +1,302 @@
+"""TaskResult: what became of a call. Read from the broker while it is fresh, from the row after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from django_tasks.calls import registry
+from django_tasks.conf import task_settings
+from django_tasks.errors import (
+    BrokerUnavailable,
+    ResultInsideTransaction,
+    ResultNotFound,
+    ResultTimeout,
+    TaskCancelled,
+    TaskExpired,
+    TaskFailed,
+    UnknownTask,
+)
+from django_tasks.framework import TaskError
+from django_tasks.framework import TaskResult as FrameworkTaskResult
+from django_tasks.states import FINAL, State, django_status
+
+if TYPE_CHECKING:
+    from django_tasks.broker.snapshot import Attempt, Snapshot
+    from django_tasks.models import TaskAttempt, TaskRecord
+
+_REFRESHED = (
+    "status errors _return_value finished_at started_at last_attempted_at enqueued_at worker_ids"
+    " state error_class error_message traceback"
+).split()
+_ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult(FrameworkTaskResult):
+    """Django's ``TaskResult``, and ``get``; ``state`` is the word of docs/states.md, of which
+    ``status`` is Django's coarser one. ``database``: alias of its row, "" if it has none."""
+
+    state: str = State.PENDING
+    database: str = "default"
+    error_class: str = ""
+    error_message: str = ""
+    traceback: str = ""
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Wait until the task is final, at most ``timeout`` seconds (None: for ever); return what
+        it returned.
+
+        Raises ``TaskFailed`` (``TaskCancelled``, ``TaskExpired``), ``ResultTimeout``."""
+        self._require_outside_transaction()
+        for pause in _pauses(timeout):
+            self.refresh()
+            if self.state in FINAL:
+                return self._outcome()
+            if pause is None:
+                self._give_up(timeout)
+            time.sleep(pause)
+        return None  # _pauses ends with None only
+
+    async def aget(self, timeout: float | None = None) -> Any:
+        """``get`` for asyncio."""
+        await sync_to_async(self._require_outside_transaction)()
+        for pause in _pauses(timeout):
+            await self.arefresh()
+            if self.state in FINAL:
+                return self._outcome()
+            if pause is None:
+                self._give_up(timeout)
+            await asyncio.sleep(pause)
+        return None
+
+    def refresh(self) -> None:
+        """Read again where the task is. Raises ``ResultNotFound``."""
+        fresh = load(self.id, self.task.backend, self.task.queue_name, self.database, self)
+        for name in _REFRESHED:
+            object.__setattr__(self, name, getattr(fresh, name))
+
+    async def arefresh(self) -> None:
+        """``refresh`` for asyncio."""
+        await sync_to_async(self.refresh)()
+
+    def _outcome(self) -> Any:
+        if self.state == State.SUCCESSFUL:
+            return self._return_value
+        ending = _ENDINGS.get(State(self.state), TaskFailed)
+        raise ending(self.id, self.error_class, self.error_message, self.traceback)
+
+    def _give_up(self, timeout: float | None) -> NoReturn:
+        raise ResultTimeout(
+            f"Task {self.id} is {self.state} after {timeout:g} s of waiting. It goes on; ask again"
+            " with get(), or see whether a worker serves the queue"
+            f" {self.task.queue_name!r} (python manage.py runworker)."
+        )
+
+    def _require_outside_transaction(self) -> None:
+        from django_tasks.bridge import outbox
+
+        if self.database and outbox.is_open(self.id, self.database):
+            raise ResultInsideTransaction(
+                f"Task {self.id} was enqueued in the transaction that is still open here, and"
+                " starts after its commit: get() would wait for ever. Call get() after the"
+                " `atomic` block, or in another request."
+            )
+
+
+def _pauses(timeout: float | None) -> Iterator[float | None]:
+    """How long to sleep between looks: 1 ms, growing to 50; None once the time is over."""
+    end = None if timeout is None else time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        left = None if end is None else end - time.monotonic()
+        if left is not None and left <= 0:
+            yield None
+            return
+        yield pause if left is None else min(pause, left)
+        pause = min(pause * 1.5, 0.05)
+
+
+def load(
+    record_id: str,
+    alias: str,
+    queue: str | None = None,
+    database: str | None = None,
+    known: TaskResult | None = None,
+) -> TaskResult:
+    """The result with this id. ``queue``, ``database``, ``known``: what the caller knows of it.
+
+    Raises ``ResultNotFound``."""
+    from django.db import router
+
+    from django_tasks.models import TaskRecord
+
+    checked = _checked_id(record_id)
+    record = None
+    if database is None or queue is None:
+        database = router.db_for_write(TaskRecord)
+        record = TaskRecord.objects.using(database).filter(id=checked).first()
+        queue = record.queue_name if record else None
+    snapshot = _snapshot(str(checked), alias, queue)
+    if snapshot is not None and not snapshot.is_stub:
+        if known is not None:
+            return _from_snapshot(snapshot, known)
+        record = record or _record_of(snapshot)
+        return _from_snapshot(snapshot, _from_record(record, alias, database))
+    if record is None and database:
+        record = TaskRecord.objects.using(database).filter(id=checked).first()
+    if record is None:
+        raise ResultNotFound(
+            f"No task result has the id {record_id!r}: its record was deleted, or its time to live"
+            f" is over (RESULT_TTL, {task_settings(alias).result_ttl} s, where there is no record)."
+        )
+    return _from_record(record, alias, database)
+
+
+def _checked_id(record_id: Any) -> UUID:
+    try:
+        return record_id if isinstance(record_id, UUID) else UUID(str(record_id))
+    except ValueError:
+        raise ResultNotFound(f"{record_id!r} is not the id of a task result (a UUID).") from None
+
+
+def _snapshot(record_id: str, alias: str, queue: str | None) -> Snapshot | None:
+    """The message, if the broker answers and knows it."""
+    from django_tasks.broker import get_broker
+
+    broker = get_broker(alias)
+    try:
+        queues = broker.queue_names() if queue is None else {queue}
+        for name in queues:
+            found = broker.snapshots(name, [record_id])
+            if found:
+                return found[record_id]
+    except BrokerUnavailable:
+        pass  # the row knows, a little later
+    return None
+
+
+def _record_of(snapshot: Snapshot) -> TaskRecord:
+    """An unsaved row for a message without one (record="never", or "after" and not yet copied)."""
+    from django_tasks.bridge.translate import to_record
+
+    return to_record(snapshot)
+
+
+def _task_of(record: TaskRecord, alias: str) -> Any:
+    try:
+        task = registry.find(record.task_name)
+    except UnknownTask:
+        registry.discover([alias])  # e.g. in a shell, where nobody imported the tasks yet
+        try:
+            task = registry.find(record.task_name)
+        except UnknownTask as error:
+            raise ResultNotFound(f"The record {record.id} exists. {error}") from error
+    changes = {"queue_name": record.queue_name, "priority": record.priority}
+    if all(getattr(task, name) == value for name, value in changes.items()):
+        return task
+    return task.using(**changes)
+
+
+def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:
+    attempts = list(record.attempts.all()) if record.pk and not record._state.adding else []
+    return _result(
+        task=_task_of(record, alias),
+        record_id=str(record.id),
+        state=record.status,
+        times=(record.enqueued_at, record.started_at, record.finished_at),
+        arguments=(record.args, record.kwargs),
+        alias=alias,
+        database=database,
+        runs=attempts,
+        worker=record.worker_id,
+        error=(record.error_class, record.error_message, record.traceback),
+        value=record.return_value,
+    )
+
+
+def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
+    runs = {run.fence: run for run in snapshot.attempts}
+    return _result(
+        task=known.task,
+        record_id=snapshot.id,
+        state=snapshot.state,
+        times=(known.enqueued_at, snapshot.started_at, snapshot.finished_at),
+        arguments=(known.args, known.kwargs),
+        alias=known.backend,
+        database=known.database,
+        runs=list(runs.values()),
+        worker=snapshot.fields.get("consumer", "") or snapshot.worker_id,
+        error=(snapshot.error_class, snapshot.error_message, snapshot.traceback),
+        value=json.loads(snapshot.return_value) if snapshot.return_value else None,
+    )
+
+
+def _result(
+    *,
+    task: Any,
+    record_id: str,
+    state: str,
+    times: tuple[datetime | None, datetime | None, datetime | None],
+    arguments: tuple[list[Any], dict[str, Any]],
+    alias: str,
+    database: str,
+    runs: list[TaskAttempt] | list[Attempt],
+    worker: str,
+    error: tuple[str, str, str],
+    value: Any,
+) -> TaskResult:
+    workers = [run.consumer for run in runs]
+    if state == State.RUNNING and worker:
+        workers.append(worker)
+    last_started = [run.started_at for run in runs if run.started_at]
+    result = TaskResult(
+        task=task,
+        id=record_id,
+        status=django_status(state),
+        enqueued_at=times[0],
+        started_at=times[1],
+        finished_at=times[2],
+        last_attempted_at=last_started[-1] if last_started else times[1],
+        args=arguments[0],
+        kwargs=arguments[1],
+        backend=alias,
+        errors=[
+            TaskError(exception_class_path=run.error_class, traceback=run.traceback)
+            for run in runs
+            if run.error_class
+        ],
+        worker_ids=workers,
+        state=State(state).value,
+        database=database,
+        error_class=error[0],
+        error_message=error[1],
+        traceback=error[2],
+    )
+    object.__setattr__(result, "_return_value", value)
+    return result
+
+
+def of_new(record: TaskRecord, task: Any, alias: str, database: str) -> TaskResult:
+    """The result of a call that was just enqueued."""
+    return _result(
+        task=task,
+        record_id=str(record.id),
+        state=State.PENDING,
+        times=(record.enqueued_at, None, None),
+        arguments=(record.args, record.kwargs),
+        alias=alias,
+        database=database,
+        runs=[],
+        worker="",
+        error=("", "", ""),
+        value=None,
+    )

@@ -1,0 +1,76 @@
+"""Signature: a call not yet made. It lays itself into a Draft: an unsaved row and where it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import router
+from django.utils import timezone
+
+from django_tasks.calls.arguments import checked_size, describe, normalize
+from django_tasks.calls.options import TaskOptions
+from django_tasks.calls.registry import name_of
+from django_tasks.conf import task_settings
+
+if TYPE_CHECKING:
+    from django_tasks.bridge.outbox import Draft
+
+_PLAIN_OPTIONS = TaskOptions()  # of a task made by the framework's own @task
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """``add.s(1, 2)``: a task and the arguments of one call of it."""
+
+    task: Any
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def draft(self) -> Draft:
+        """The row that this call will be. Raises ``TaskArgumentError``."""
+        # Late: tasks are defined before the app registry is ready.
+        from django_tasks.bridge.outbox import Draft
+        from django_tasks.models import TaskRecord
+
+        task = self.task
+        options = getattr(task, "options", _PLAIN_OPTIONS)
+        settings = task_settings(task.backend)
+        args, kwargs = normalize(task.func, task.takes_context, self.args, self.kwargs)
+        checked_size(task.func.__name__, args, kwargs, settings.max_argument_bytes)
+        now = timezone.now()
+        metadata: dict[str, Any] = {}
+        if task.backend != "default":
+            metadata["backend"] = task.backend
+        if options.max_lost != _PLAIN_OPTIONS.max_lost:
+            metadata["max_lost"] = options.max_lost
+        record = TaskRecord(
+            task_name=name_of(task),
+            description=describe(task.func.__name__, args, kwargs),
+            queue_name=task.queue_name,
+            priority=task.priority,
+            args=args,
+            kwargs=kwargs,
+            max_attempts=options.retries + 1,
+            run_after=moment(task.run_after, now),
+            expires=None if options.expires is None else now + timedelta(seconds=options.expires),
+            created_at=now,
+            enqueued_at=now,
+            metadata=metadata,
+        )
+        return Draft(
+            record=record,
+            recording=options.record or settings.record,
+            alias=task.backend,
+            database=options.database or router.db_for_write(TaskRecord),
+        )
+
+
+def moment(run_after: datetime | timedelta | None, now: datetime) -> datetime | None:
+    """The time that ``run_after`` means for a call made now."""
+    if isinstance(run_after, timedelta):
+        return now + run_after
+    if run_after is not None and timezone.is_naive(run_after):
+        return timezone.make_aware(run_after)  # USE_TZ=False: local time, as Django takes it
+    return run_after

@@ -1,0 +1,170 @@
+"""@django_task and Task: a function made runnable in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+
+from django_tasks import framework
+from django_tasks.calls import registry
+from django_tasks.calls.options import TaskOptions, changed, one_queue
+from django_tasks.calls.signature import Signature
+from django_tasks.errors import InvalidTaskOptions, NotATask
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+if TYPE_CHECKING:
+    from django.tasks import Task as FrameworkTask
+    from django.tasks import TaskContext
+else:
+
+    class FrameworkTask(framework.Task):
+        """The framework's class, generic at run time too (django-stubs has it so)."""
+
+        __class_getitem__ = classmethod(lambda cls, parameters: cls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(FrameworkTask[P, R], Generic[P, R] if TYPE_CHECKING else object):
+    """Django's ``Task`` with our options. ``add(1, 2)`` stays a plain call."""
+
+    options: TaskOptions = field(default_factory=TaskOptions)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # As functools.wraps does, for documentation and inspection.
+        for name in ("__name__", "__qualname__", "__doc__", "__wrapped__"):
+            value = self.func if name == "__wrapped__" else getattr(self.func, name, None)
+            object.__setattr__(self, name, value)
+        registry.register(self)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now, as if it were not a task."""
+        result: R = self.func(*args, **kwargs)
+        return result
+
+    @property
+    def task_name(self) -> str:
+        """The name that travels and that records bear."""
+        return registry.name_of(self)
+
+    def get_backend(self) -> Any:
+        """The backend of the task's alias; ours if ``TASKS`` is unset."""
+        return framework.task_backend(self.backend)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """``enqueue``, under the name that Celery users know."""
+        return self.enqueue(*args, **kwargs)
+
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """A call not yet made, for ``enqueue_many``."""
+        return Signature(self, args, dict(kwargs))
+
+    def using(  # type: ignore[override]
+        self,
+        *,
+        queue: str | None = None,
+        queue_name: str | None = None,
+        priority: int | None = None,
+        run_after: datetime | timedelta | None = None,
+        backend: str | None = None,
+        **options: Any,
+    ) -> Task[P, R]:
+        """The task with other options; what is None stays. A ``timedelta`` in ``run_after`` counts
+        from the enqueue. Raises ``InvalidTaskOptions``."""
+        given = {
+            "queue_name": one_queue(queue, queue_name),
+            "priority": priority,
+            "run_after": run_after,
+            "backend": backend,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        return replace(self, **changes, options=changed(self.options, options))
+
+
+@overload
+def django_task(function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def django_task(
+    *,
+    takes_context: Literal[True],
+    queue: str | None = ...,
+    queue_name: str | None = ...,
+    priority: int = ...,
+    backend: str = ...,
+    **options: Any,
+) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
+
+
+@overload
+def django_task(
+    *,
+    takes_context: Literal[False] = ...,
+    queue: str | None = ...,
+    queue_name: str | None = ...,
+    priority: int = ...,
+    backend: str = ...,
+    **options: Any,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def django_task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    queue: str | None = None,
+    queue_name: str | None = None,
+    priority: int = framework.DEFAULT_TASK_PRIORITY,
+    backend: str = framework.DEFAULT_TASK_BACKEND_ALIAS,
+    takes_context: bool = False,
+    **options: Any,
+) -> Any:
+    """Make a module's function a background task; with or without parentheses.
+
+    ``queue`` (or Django's ``queue_name``), ``priority`` −100…100 (higher first), ``backend`` (an
+    alias of ``TASKS``), ``takes_context`` (the first parameter is a ``TaskContext``), and the
+    options of ``TaskOptions``. Raises ``InvalidTaskOptions`` at import."""
+    if function is not None and not callable(function):
+        raise NotATask(
+            f"@django_task got {function!r} instead of a function. Write options by name:"
+            " @django_task(queue='mail')."
+        )
+    if "run_after" in options:
+        raise InvalidTaskOptions(
+            "run_after is a time of one call, not of a task: use"
+            " task.using(run_after=…).enqueue(…)."
+        )
+    chosen = one_queue(queue, queue_name) or framework.DEFAULT_TASK_QUEUE_NAME
+    checked = changed(TaskOptions(), options)
+
+    def decorate(func: Callable[..., Any]) -> Task[..., Any]:
+        if isinstance(func, framework.Task):
+            raise InvalidTaskOptions(f"{func.module_path} is a task already.")
+        return Task(
+            func=func,
+            priority=priority,
+            queue_name=chosen,
+            backend=backend,
+            takes_context=takes_context,
+            run_after=None,
+            options=checked,
+        )
+
+    return decorate if function is None else decorate(function)
+
+
+def require_task(value: Any) -> Any:
+    """``value`` if it is a task. Raises ``NotATask`` with the cure."""
+    if isinstance(value, framework.Task):
+        return value
+    name = getattr(value, "__name__", repr(value))
+    raise NotATask(
+        f"{name} is a plain {type(value).__name__}, not a task. Put @django_task above its"
+        f" definition, then use {name}.s(…) or {name}.enqueue(…)."
+    )
+

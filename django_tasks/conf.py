@@ -1,0 +1,128 @@
+"""DJANGO_TASKS as one frozen dataclass: every setting, its type, its unit and its default.
+
+Read lazily and per alias: ``TASKS[alias]["OPTIONS"]`` overrides ``DJANGO_TASKS`` key by key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from django_tasks.errors import InvalidSettings
+from django_tasks.states import Recording
+
+DEFAULT_ALIAS = "default"
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """The settings of one alias. ``docs/settings.md`` is held against this by a test."""
+
+    # Address of the broker: an alias of CACHES that django-redis serves, a redis://, rediss://,
+    # unix:// or redis+sentinel:// URL, or embedded:// (a server started on demand, development).
+    broker: str = "redis://127.0.0.1:6379/0"
+    # First part of every key, so that two projects on one Redis never mix.
+    # Default: the name of the settings module.
+    prefix: str = ""
+    # Seconds a worker may go without a beat before what it holds is taken back.
+    lease: float = 10.0
+    # Dotted names of modules that define tasks, besides each app's `tasks`.
+    modules: tuple[str, ...] = ()
+    # Where the calls of tasks that do not say are written: "first", "after" or "never".
+    record: str = Recording.FIRST
+    # Seconds a finished message stays in the broker for who reads its result.
+    result_ttl: int = 3600
+    # Bytes that the JSON of one call's arguments may take.
+    max_argument_bytes: int = 1_000_000
+    # Name of this release of the project, sent with every message: another release's unknown
+    # task names are given back for a while (rolling deploys).
+    release: str = ""
+    # Seconds for which an unknown task name of another release is given back.
+    unknown_task_grace: float = 600.0
+    # Folder of the embedded broker. Default: `var/broker` under BASE_DIR, else the current folder.
+    embedded_folder: str = ""
+
+
+_SETTINGS = {field.name.upper(): field for field in fields(TaskSettings)}
+# Options that belong to Django's own backends and are not ours to judge.
+_POSITIVE = ("lease", "result_ttl", "max_argument_bytes", "unknown_task_grace")
+
+
+@lru_cache(maxsize=64)
+def task_settings(alias: str = DEFAULT_ALIAS) -> TaskSettings:
+    """The settings of ``alias``. Raises ``InvalidSettings`` for unknown keys and wrong values."""
+    given: dict[str, Any] = dict(getattr(settings, "DJANGO_TASKS", None) or {})
+    source = dict.fromkeys(given, "DJANGO_TASKS")
+    tasks = getattr(settings, "TASKS", None) or {}
+    options = tasks.get(alias, {}).get("OPTIONS") or {}
+    given.update(options)
+    source.update(dict.fromkeys(options, f'TASKS["{alias}"]["OPTIONS"]'))
+    values = {key.lower(): _checked(key, value, source[key]) for key, value in given.items()}
+    values["prefix"] = values.get("prefix") or _default_prefix()
+    values["embedded_folder"] = values.get("embedded_folder") or _default_folder()
+    return TaskSettings(**values)
+
+
+def _checked(key: str, value: Any, where: str) -> Any:
+    field = _SETTINGS.get(key)
+    if field is None:
+        close = difflib.get_close_matches(key.upper(), _SETTINGS, n=1)
+        raise InvalidSettings(
+            f"{where} has an unknown key {key!r}."
+            + (f" Did you mean {close[0]!r}?" if close else "")
+            + f" Known keys: {', '.join(_SETTINGS)}."
+        )
+    wanted = type(field.default)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    elif wanted is tuple and isinstance(value, list):
+        value = tuple(value)
+    elif wanted is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise InvalidSettings(
+            f"{where}[{key!r}] is {value!r}; it must be a {wanted.__name__}"
+            f" (default: {field.default!r})."
+        )
+    if field.name in _POSITIVE and not value > 0:
+        raise InvalidSettings(f"{where}[{key!r}] is {value!r}; it must be greater than 0.")
+    if field.name == "record" and value not in Recording.values():
+        raise InvalidSettings(
+            f"{where}[{key!r}] is {value!r}; it must be one of"
+            f" {', '.join(map(repr, Recording.values()))}."
+        )
+    if field.name == "prefix" and any(character in value for character in "{} \n"):
+        raise InvalidSettings(
+            f"{where}[{key!r}] is {value!r}; a prefix has no braces and no spaces, since the"
+            " queue's name stands in braces behind it."
+        )
+    return value
+
+
+def _default_prefix() -> str:
+    # settings.configure() has no module; then all such processes of a machine share the name.
+    return getattr(settings, "SETTINGS_MODULE", None) or "django_tasks"
+
+
+def _default_folder() -> str:
+    base = getattr(settings, "BASE_DIR", None) or os.getcwd()
+    return os.path.join(os.fspath(base), "var", "broker")
+
+
+def our_options() -> Mapping[str, Any]:
+    """Each setting's name and default, for docs and checks."""
+    return {name: field.default for name, field in _SETTINGS.items()}
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting in ("DJANGO_TASKS", "TASKS", "BASE_DIR"):
+        task_settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="django_tasks.conf")

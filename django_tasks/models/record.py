@@ -1,0 +1,188 @@
+"""TaskRecord: one enqueued call, its options, state and outcome. TaskAttempt: one run of it.
+
+Rows carry data and have no behaviour; after the INSERT the mirror is their only writer (law 5)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_tasks.models.fields import AnyJSONField, AnyTextField
+from django_tasks.states import FINAL, WAITING, State
+
+_last_tick = 0
+_tick_lock = threading.Lock()
+
+
+def new_id() -> UUID:
+    """A UUIDv7 greater than any that this process made before.
+
+    48 bits of milliseconds, 12 of their fraction (RFC 9562, method 3), 62 random bits."""
+    global _last_tick
+    nanoseconds = time.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    tick = milliseconds << 12 | (rest << 12) // 1_000_000
+    with _tick_lock:
+        tick = _last_tick = max(tick, _last_tick + 1)
+    random_bits = int.from_bytes(os.urandom(8), "big") >> 2
+    high = tick >> 12 << 16 | 0x7000 | tick & 0xFFF
+    return UUID(int=high << 64 | 0b10 << 62 | random_bits)
+
+
+class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
+    """Records, by the field's words."""
+
+    def pending(self) -> TaskRecordQuerySet:
+        """Committed, and not (yet) seen by the broker. Index taskrecord_pending."""
+        return self.filter(status=State.PENDING)
+
+    def waiting(self) -> TaskRecordQuerySet:
+        """Not started: pending, deferred, scheduled or ready."""
+        return self.filter(status__in=WAITING)
+
+    def scheduled(self) -> TaskRecordQuerySet:
+        return self.filter(status=State.SCHEDULED)
+
+    def ready(self) -> TaskRecordQuerySet:
+        return self.filter(status=State.READY)
+
+    def running(self) -> TaskRecordQuerySet:
+        return self.filter(status=State.RUNNING)
+
+    def successful(self) -> TaskRecordQuerySet:
+        return self.filter(status=State.SUCCESSFUL)
+
+    def failed(self) -> TaskRecordQuerySet:
+        return self.filter(status=State.FAILED)
+
+    def dead_letters(self) -> TaskRecordQuerySet:
+        """Given up for a reason other than their own error."""
+        return self.filter(status=State.FAILED).exclude(dead_letter="")
+
+    def final(self) -> TaskRecordQuerySet:
+        return self.filter(status__in=FINAL)
+
+    def unfinished(self) -> TaskRecordQuerySet:
+        """Not final. Index taskrecord_unfinished."""
+        return self.exclude(status__in=FINAL)
+
+    def for_task(self, task: Any) -> TaskRecordQuerySet:
+        """Of one task: the task itself, or its name."""
+        if isinstance(task, str):
+            return self.filter(task_name=task)
+        # A plain `django.tasks` task has no name of its own that travels.
+        return self.filter(task_name=getattr(task, "task_name", "") or task.module_path)
+
+    def in_queue(self, queue: str) -> TaskRecordQuerySet:
+        return self.filter(queue_name=queue)
+
+    def after(self, record_id: UUID | None) -> TaskRecordQuerySet:
+        """Made later than the record with this id, which need not exist."""
+        return self if record_id is None else self.filter(id__gt=record_id)
+
+
+class TaskRecord(models.Model):
+    """One enqueued call. Times are aware; ``revision`` and ``fence`` are microseconds that only
+    grow; ``round`` is 1, and +1 whenever a final record is made to run again."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    task_name = models.CharField(_("task"), max_length=200)
+    description = AnyTextField(_("description"), blank=True, default="")
+    queue_name = models.CharField(_("queue"), max_length=100, default="default")
+    priority = models.SmallIntegerField(_("priority"), default=0)
+    args = AnyJSONField(_("arguments"), default=list, blank=True)
+    kwargs = AnyJSONField(_("keyword arguments"), default=dict, blank=True)
+    status = models.CharField(
+        _("status"), max_length=10, choices=State.choices, default=State.PENDING
+    )
+    revision = models.BigIntegerField(_("revision"), default=0)
+    fence = models.BigIntegerField(_("fence"), default=0)
+    round = models.PositiveIntegerField(_("round"), default=1)
+    attempt = models.PositiveIntegerField(_("failed attempts"), default=0)
+    lost = models.PositiveIntegerField(_("lost runs"), default=0)
+    max_attempts = models.PositiveIntegerField(_("attempts allowed"), default=1)
+    run_after = models.DateTimeField(_("run after"), null=True, blank=True)
+    expires = models.DateTimeField(_("expires"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    enqueued_at = models.DateTimeField(_("enqueued"), null=True, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    worker_id = models.CharField(_("worker"), max_length=200, blank=True, default="")
+    return_value = AnyJSONField(_("return value"), null=True, blank=True)
+    error_class = AnyTextField(_("error class"), blank=True, default="")
+    error_message = AnyTextField(_("error message"), blank=True, default="")
+    traceback = AnyTextField(_("traceback"), blank=True, default="")
+    dead_letter = AnyTextField(_("given up because"), blank=True, default="")
+    # What few records have: the alias of TASKS, max_lost, the release; what a message of
+    # unknown shape held.
+    metadata = AnyJSONField(_("metadata"), default=dict, blank=True)
+
+    objects = TaskRecordQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("task record")
+        verbose_name_plural = _("task records")
+        ordering = ("-id",)  # UUIDv7: newest first, by the primary key
+        indexes = (
+            # Delivery: small at any table size.
+            models.Index(
+                fields=("id",), condition=Q(status="PENDING"), name="taskrecord_pending"
+            ),
+            models.Index(
+                fields=("queue_name", "id"),
+                condition=Q(status__in=("PENDING", "DEFERRED", "SCHEDULED", "READY", "RUNNING")),
+                name="taskrecord_unfinished",
+            ),
+            # The admin's filters: what went wrong, and one task's records.
+            models.Index(
+                fields=("status", "id"),
+                condition=Q(status__in=("FAILED", "CANCELLED", "EXPIRED")),
+                name="taskrecord_failed",
+            ),
+            models.Index(fields=("task_name", "id"), name="taskrecord_task"),
+        )
+
+    def __str__(self) -> str:
+        return self.description or f"{self.task_name} {self.pk}"
+
+
+class TaskAttempt(models.Model):
+    """One run of a record that ended, for whatever reason. ``consumer``: who ran it."""
+
+    # No constraint in the database: written in bulk, and an insert would lock the record's row.
+    record = models.ForeignKey(
+        TaskRecord,
+        on_delete=models.CASCADE,
+        related_name="attempts",
+        db_constraint=False,
+        db_index=False,
+    )
+    number = models.PositiveIntegerField(_("number"))
+    fence = models.BigIntegerField(_("fence"))
+    consumer = models.CharField(_("consumer"), max_length=200, blank=True, default="")
+    claimed_at = models.DateTimeField(_("claimed"), null=True, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    outcome = models.CharField(_("outcome"), max_length=20)
+    error_class = AnyTextField(_("error class"), blank=True, default="")
+    error_message = AnyTextField(_("error message"), blank=True, default="")
+    traceback = AnyTextField(_("traceback"), blank=True, default="")
+
+    class Meta:
+        verbose_name = _("task attempt")
+        verbose_name_plural = _("task attempts")
+        ordering = ("fence",)
+        constraints = (
+            models.UniqueConstraint(fields=("record", "fence"), name="taskattempt_run"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.outcome}"

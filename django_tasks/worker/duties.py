@@ -1,0 +1,130 @@
+"""A table of periodic work: duty, period, function. One worker at a time does each, by a lease."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.conf import settings as django_settings
+from django.db import DatabaseError, close_old_connections, router
+
+from django_tasks.bridge.deliver import UNFINISHED, deliver
+from django_tasks.broker import Broker
+from django_tasks.errors import BrokerUnavailable
+from django_tasks.models import TaskRecord
+
+logger = logging.getLogger("django_tasks.keeper")
+
+QUIET = 3.0  # seconds of an era in which nothing in doubt runs and nothing is delivered
+REBUILD_PAUSE = 0.02  # seconds between batches: a million rows must not stampede
+
+
+def record_databases() -> list[str]:
+    """The aliases that may hold records: the one routers write to, and those that tasks name."""
+    from django_tasks.calls import registry
+
+    named = [
+        task.options.database
+        for task in registry.all_tasks()
+        if hasattr(task, "options") and task.options.database
+    ]
+    first = router.db_for_write(TaskRecord)
+    return [first, *sorted(set(named) - {first} & set(django_settings.DATABASES))]
+
+
+@dataclass(slots=True)
+class Deliverer:
+    """Walks the unfinished rows: all PENDING ones often, the others slowly, all after an era."""
+
+    broker: Broker
+    aliases: Sequence[str]
+    relay_passes: int = 0
+    _reconciled: dict[str, UUID | None] = field(default_factory=dict)
+
+    def relay(self) -> None:
+        """Push committed rows that the broker has not seen."""
+        for database in record_databases():
+            last: UUID | None = None
+            while True:
+                step = deliver(self.broker, database, after=last, aliases=self.aliases)
+                last = step.last_id
+                if last is None:
+                    break
+        self.relay_passes += 1
+
+    def reconcile(self) -> None:
+        """One batch of all unfinished rows: a loss need not be noticed to be repaired."""
+        for database in record_databases():
+            step = deliver(
+                self.broker,
+                database,
+                statuses=UNFINISHED,
+                after=self._reconciled.get(database),
+                aliases=self.aliases,
+                batch=200,
+            )
+            self._reconciled[database] = step.last_id
+
+    def rebuild(self) -> None:
+        """After an era began: every unfinished row of each queue that the broker does not know."""
+        for queue in sorted(self.broker.queue_names()):
+            pulse = self.broker.beat([queue], [])[queue]
+            if pulse.delivered == pulse.era or pulse.age < QUIET:
+                continue
+            for database in record_databases():
+                last: UUID | None = None
+                while True:
+                    step = deliver(
+                        self.broker,
+                        database,
+                        statuses=UNFINISHED,
+                        queue=queue,
+                        after=last,
+                        aliases=self.aliases,
+                    )
+                    last = step.last_id
+                    if last is None:
+                        break
+                    time.sleep(REBUILD_PAUSE)
+            # Refused if the era changed meanwhile: then the next pass starts over.
+            self.broker.delivered(queue, pulse.era)
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """``period``: seconds between two runs; ``lease``: for how long a worker keeps the duty."""
+
+    name: str
+    period: float
+    perform: Callable[[], None]
+
+    @property
+    def lease(self) -> float:
+        return max(self.period * 3, 3.0)
+
+
+def duties(deliverer: Deliverer) -> list[Duty]:
+    """The table."""
+    return [
+        Duty("relay", 1.0, deliverer.relay),
+        Duty("rebuild", 1.0, deliverer.rebuild),
+        Duty("reconcile", 1.0, deliverer.reconcile),
+    ]
+
+
+def perform(duty: Duty, broker: Broker, owner: str) -> bool:
+    """Do a duty if this worker has it now. What fails is tried again at the next period."""
+    try:
+        if not broker.lease(duty.name, owner, duty.lease):
+            return False
+        duty.perform()
+    except (BrokerUnavailable, DatabaseError) as error:
+        logger.warning("The duty %s waits: %s", duty.name, error)
+    except Exception:
+        logger.exception("The duty %s failed; it is tried again", duty.name)
+    finally:
+        close_old_connections()
+    return True

@@ -1,0 +1,287 @@
+"""One Message → one Outcome: find the task, bind, call, say how it ended. Nothing escapes."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback as traceback_module
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import close_old_connections
+
+from django_tasks.broker.message import VERSION, Message, Outcome, to_json
+from django_tasks.calls import registry
+from django_tasks.calls.arguments import bind, checked_return_value, describe
+from django_tasks.calls.backend import RedisBackend
+from django_tasks.calls.context import TaskContext
+from django_tasks.calls.options import TaskOptions
+from django_tasks.calls.result import TaskResult
+from django_tasks.calls.retries import Retry, Snooze
+from django_tasks.conf import TaskSettings
+from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
+from django_tasks.framework import TaskError
+from django_tasks.states import Result, State, django_status
+from django_tasks.task_signals import send, task_finished, task_started
+
+logger = logging.getLogger("django_tasks.worker")
+
+ANOTHER_RELEASE = 15.0  # seconds until a name that another release may know is asked again
+MAX_TRACEBACK = 50_000  # characters kept, from the end
+MAX_MESSAGE = 10_000  # characters of an error's text
+_PLAIN_OPTIONS = TaskOptions()
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution of one message: what is known of it, step by step."""
+
+    message: Message
+    consumer: str
+    settings: TaskSettings
+    alias: str = "default"
+    started: float = field(default_factory=time.time)
+    task: Any = None
+    args: list[Any] = field(default_factory=list)
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    result: TaskResult | None = None
+
+    @property
+    def attempt(self) -> int:
+        return self.message.attempt + 1
+
+    @property
+    def options(self) -> TaskOptions:
+        options: TaskOptions = getattr(self.task, "options", _PLAIN_OPTIONS)
+        return options
+
+    def __str__(self) -> str:
+        name = self.task.func.__name__ if self.task is not None else self.message.task
+        return describe(name, self.args, self.kwargs)
+
+
+def execute(
+    message: Message, consumer: str, settings: TaskSettings, alias: str = "default"
+) -> Outcome:
+    """Run a message's task. Every error of every kind ends the run, never the worker."""
+    run = Run(message, consumer, settings, alias)
+    try:
+        _prepare(run)
+    except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
+        return _unrunnable(run, error)
+    close_old_connections()  # as Django does around a request: CONN_MAX_AGE, broken ones
+    try:
+        run.started = time.time()
+        value = _call(run)
+        outcome = _succeeded(run, checked_return_value(str(run.task.func.__name__), value))
+    # SystemExit, KeyboardInterrupt and MemoryError too: they are the task's, not the worker's.
+    except BaseException as error:
+        outcome = _ended_by(run, error)
+    finally:
+        close_old_connections()
+    return outcome
+
+
+def _prepare(run: Run) -> None:
+    """Raises what makes a message impossible to run here."""
+    if run.message.broken:
+        raise UndecodableMessage(f"The message can't be read: {run.message.broken}")
+    if run.message.version > VERSION:
+        raise UnknownTask(f"The message has the format {run.message.version}, newer than ours.")
+    run.task = registry.find(run.message.task)
+    run.args, run.kwargs = run.message.decoded_arguments()
+    bind(run.task.func, run.task.takes_context, run.args, run.kwargs)
+
+
+def _call(run: Run) -> Any:
+    if run.task.takes_context or task_started.receivers or task_finished.receivers:
+        run.result = _task_result(run)
+    if task_started.receivers:
+        _send(run, task_started)
+    logger.debug("Started %s", run, extra=_extra(run))
+    if run.task.takes_context:
+        context = TaskContext(task_result=run.result, number=run.attempt)
+        return run.task.call(context, *run.args, **run.kwargs)
+    return run.task.call(*run.args, **run.kwargs)
+
+
+def _succeeded(run: Run, value: Any) -> Outcome:
+    outcome = _outcome(run, Result.SUCCEEDED, return_value=to_json(value))
+    logger.info("%s succeeded in %.3f s", run, outcome.run, extra=_extra(run))
+    _tell_finished(run, State.SUCCESSFUL, value=value)
+    return outcome
+
+
+def _ended_by(run: Run, error: BaseException) -> Outcome:
+    if isinstance(error, Snooze):
+        delay = run.options.backoff.delay(run.attempt) if error.delay is None else error.delay
+        logger.info("%s snoozes for %.1f s", run, delay, extra=_extra(run))
+        return _outcome(run, Result.SNOOZED, delay, error=error)
+    is_expected = isinstance(error, run.options.throws)
+    delay = None if is_expected else run.options.retry_policy.delay_after(error, run.attempt)
+    if run.attempt >= run.message.max_attempts:
+        delay = None  # what the record was enqueued with counts, not today's code
+    if delay is not None:
+        logger.warning(
+            "%s failed (attempt %d of %d), again in %.1f s: %s: %s",
+            run,
+            run.attempt,
+            run.message.max_attempts,
+            delay,
+            type(error).__name__,
+            error,
+            extra=_extra(run),
+        )
+        return _outcome(run, Result.RETRIED, delay, error=error)
+    if is_expected:
+        logger.info("%s ended as expected: %r", run, error, extra=_extra(run))
+    else:
+        logger.error("%s failed: %r", run, error, exc_info=error, extra=_extra(run))
+    outcome = _outcome(run, Result.FAILED, error=error)
+    _tell_finished(run, State.FAILED, error=error)
+    return outcome
+
+
+def _unrunnable(run: Run, error: Exception) -> Outcome:
+    """A dead letter with its reason; unless another release of the project may know better."""
+    message = run.message
+    is_foreign = message.release != run.settings.release and bool(message.release)
+    if isinstance(error, UnknownTask | ArgumentMismatch) and (
+        message.version > VERSION or (is_foreign and _is_recent(run))
+    ):
+        logger.warning("Given back for another release: %s", error, extra=_extra(run))
+        return Outcome(message, Result.SNOOZED.value, ANOTHER_RELEASE)
+    logger.error("Dead letter %s: %s", message.id, error, extra=_extra(run))
+    outcome = _outcome(run, Result.FAILED, error=error)
+    word = outcome.word
+    if isinstance(error, UndecodableMessage):
+        word = "undecodable" if message.broken else word
+        if message.broken:
+            outcome.fields["record"] = "unreadable"
+            outcome.fields["database"] = message.database
+    outcome.fields["dead_letter"] = str(error)
+    return Outcome(message, word, 0.0, outcome.run, outcome.fields)
+
+
+def _is_recent(run: Run) -> bool:
+    enqueued = run.message.enqueued_at
+    return (
+        enqueued is None
+        or time.time() - enqueued.timestamp() < run.settings.unknown_task_grace
+    )
+
+
+def _outcome(
+    run: Run,
+    result: Result,
+    delay: float = 0.0,
+    *,
+    error: BaseException | None = None,
+    return_value: str | None = None,
+) -> Outcome:
+    """What the ack writes: the message's last words, and this run as an attempt."""
+    finished = time.time()
+    times = {"started_at": round(run.started * 1e6), "finished_at": round(finished * 1e6)}
+    error_fields = _error_fields(error)
+    attempt = {
+        "number": run.attempt,
+        "consumer": run.consumer,
+        "claimed_at": run.message.fence,
+        **times,
+        "outcome": result.value,
+        **{name: text for name, text in error_fields.items() if text},
+    }
+    fields = {
+        "started_at": str(times["started_at"]),
+        "worker_id": run.consumer,
+        f"attempt:{run.message.fence}": to_json(attempt),
+    }
+    if result is not Result.SNOOZED and (error is not None or run.message.attempt):
+        fields.update(error_fields)  # "" overwrites what an earlier attempt left
+    if result in (Result.SUCCEEDED, Result.FAILED):
+        fields["finished_at"] = str(times["finished_at"])
+    if return_value is not None:
+        fields["return_value"] = return_value
+    return Outcome(run.message, result.value, delay, finished - run.started, fields)
+
+
+def _error_fields(error: BaseException | None) -> dict[str, str]:
+    if error is None:
+        return {"error_class": "", "error_message": "", "traceback": ""}
+    kind = type(error)
+    try:
+        lines = "".join(traceback_module.format_exception(error))
+    except Exception as trouble:  # a __str__ or __repr__ that raises
+        lines = f"(the traceback can't be shown: {trouble!r})"
+    return {
+        "error_class": f"{kind.__module__}.{kind.__qualname__}",
+        "error_message": _text_of(error)[:MAX_MESSAGE],
+        "traceback": lines[-MAX_TRACEBACK:],
+    }
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as trouble:
+        return f"(the message can't be shown: {trouble!r})"
+
+
+def _task_result(run: Run) -> TaskResult:
+    message = run.message
+    started = datetime.fromtimestamp(run.started, UTC)
+    return TaskResult(
+        task=run.task,
+        id=message.id,
+        status=django_status(State.RUNNING),
+        enqueued_at=message.enqueued_at,
+        started_at=started,
+        finished_at=None,
+        last_attempted_at=started,
+        args=run.args,
+        kwargs=run.kwargs,
+        backend=run.alias,
+        errors=[],
+        worker_ids=[run.consumer] * run.attempt,
+        state=State.RUNNING.value,
+        database=message.database,
+    )
+
+
+def _tell_finished(
+    run: Run, state: State, *, value: Any = None, error: BaseException | None = None
+) -> None:
+    if run.result is None or not task_finished.receivers:
+        return
+    result = run.result
+    changes: dict[str, Any] = {
+        "status": django_status(state),
+        "state": state.value,
+        "finished_at": datetime.now(UTC),
+        "_return_value": value,
+    }
+    if error is not None:
+        said = _error_fields(error)
+        changes["errors"] = [
+            TaskError(exception_class_path=said["error_class"], traceback=said["traceback"])
+        ]
+        changes.update(said)
+    for name, changed in changes.items():
+        object.__setattr__(result, name, changed)
+    _send(run, task_finished)
+
+
+def _send(run: Run, signal: Any) -> None:
+    for receiver, error in send(signal, RedisBackend, run.result):
+        logger.warning(
+            "A receiver of a task signal failed: %r", receiver, exc_info=error, extra=_extra(run)
+        )
+
+
+def _extra(run: Run) -> dict[str, Any]:
+    return {
+        "task_name": run.message.task,
+        "message_id": run.message.id,
+        "queue": run.message.queue,
+    }

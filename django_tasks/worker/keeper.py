@@ -1,0 +1,110 @@
+"""The keeper: the worker's one process that talks to the database. A mirror thread, a duties thread."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import signal
+import threading
+import time
+from collections.abc import Sequence
+
+from django.db import DatabaseError, close_old_connections
+
+from django_tasks.bridge.mirror import mirror
+from django_tasks.broker import Broker
+from django_tasks.conf import TaskSettings
+from django_tasks.errors import BrokerUnavailable
+from django_tasks.worker.duties import Deliverer, duties, perform, record_databases
+
+logger = logging.getLogger("django_tasks.keeper")
+
+MIRROR_LEASE = 3.0  # seconds; one mirror per queue at a time, for thrift only
+BUSY_PAUSE = 0.01  # seconds between batches while something is dirty
+IDLE_PAUSE = 0.1  # seconds between looks while nothing is
+AWAY_PAUSE = 1.0
+
+
+class Keeper:
+    """Mirror and duties until stopped. ``signs``: a shared page; byte 0 is 1 once the relay has
+    passed over the whole outbox."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: TaskSettings,
+        aliases: Sequence[str],
+        signs: mmap.mmap | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.aliases = aliases
+        self.signs = signs
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until SIGTERM: the mirror ends its batch, a duty its step."""
+        signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threads = [
+            threading.Thread(target=self._mirror, name="mirror", daemon=True),
+            threading.Thread(target=self._perform_duties, name="duties", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        while not self.stopping.wait(0.5):
+            pass
+        for thread in threads:
+            thread.join(timeout=5)
+
+    def _mirror(self) -> None:
+        broker = Broker(self.settings)
+        was_away = False
+        while not self.stopping.is_set():
+            try:
+                copied = mirror_all(broker, self.name)
+                was_away = False
+            except (BrokerUnavailable, DatabaseError) as error:
+                if not was_away:
+                    logger.warning("The mirror waits: %s", error)
+                was_away = True
+                close_old_connections()
+                self.stopping.wait(AWAY_PAUSE)
+                continue
+            except Exception:
+                logger.exception("The mirror failed; it goes on")
+                self.stopping.wait(AWAY_PAUSE)
+                continue
+            close_old_connections()
+            self.stopping.wait(BUSY_PAUSE if copied else IDLE_PAUSE)
+        broker.close()
+
+    def _perform_duties(self) -> None:
+        broker = Broker(self.settings)
+        deliverer = Deliverer(broker, self.aliases)
+        table = duties(deliverer)
+        due = {duty.name: 0.0 for duty in table}
+        while not self.stopping.is_set():
+            now = time.monotonic()
+            for duty in table:
+                if now >= due[duty.name] and not self.stopping.is_set():
+                    perform(duty, broker, self.name)
+                    due[duty.name] = time.monotonic() + duty.period
+            if self.signs is not None and deliverer.relay_passes:
+                self.signs[0] = 1
+            self.stopping.wait(max(min(due.values()) - time.monotonic(), 0.01))
+        broker.close()
+
+
+def mirror_all(broker: Broker, owner: str | None = None) -> int:
+    """One batch of each queue and database; returns how many messages were looked at.
+
+    ``owner``: who asks for the queue's lease; None: mirror without one (always correct)."""
+    copied = 0
+    databases = record_databases()
+    for queue in sorted(broker.queue_names()):
+        if owner is not None and not broker.lease(f"mirror-{queue}", owner, MIRROR_LEASE):
+            continue
+        for database in databases:
+            copied += mirror(broker, queue, database)
+    return copied

@@ -1,0 +1,452 @@
+"""The supervisor: forks children and the keeper, and from then on talks to Redis only.
+
+One thread: beat, waitpid, signals, promote, reap. It runs no task and holds no database
+connection, so that nothing can stop its heart (law 4)."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections
+
+from django_tasks.broker import Broker
+from django_tasks.broker.message import to_json
+from django_tasks.conf import TaskSettings
+from django_tasks.errors import BrokerUnavailable
+from django_tasks.states import Result
+from django_tasks.worker.board import Board, Held
+from django_tasks.worker.child import Consumer, end_with_parent
+from django_tasks.worker.health import set_title
+from django_tasks.worker.keeper import Keeper
+
+logger = logging.getLogger("django_tasks.worker")
+
+TICK = 0.25  # seconds: how long the supervisor sleeps at most
+RESPAWN_PAUSE = 1.0  # seconds, for a child that died before it could claim
+UNSTARTED = 1.0  # seconds a child must have lived for its death not to look like a bad start
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What ``runworker`` was asked for."""
+
+    queues: Sequence[str]
+    processes: int
+    alias: str = "default"
+    is_strict: bool = False
+    is_burst: bool = False
+    max_tasks: int | None = None
+    grace: float = 30.0  # seconds
+    parent: int | None = None  # stop when this process is gone (--reload)
+
+
+@dataclass(slots=True)
+class Child:
+    """A consumer's process, as its supervisor knows it."""
+
+    consumer: str
+    pid: int
+    board: Board
+    born: float = field(default_factory=time.monotonic)
+    # Found by the last audit: held for the broker, not on the board. Twice running: given back.
+    unread: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Death:
+    """A dead consumer that the broker does not know to be dead yet."""
+
+    consumer: str
+    held: list[Held]
+
+
+class Supervisor:
+    """One worker. ``run()`` returns when it ended in good order."""
+
+    def __init__(self, plan: Plan, settings: TaskSettings) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.broker = Broker(settings)
+        host = socket.gethostname().split(".")[0] or "worker"
+        # Random, since a host may be reborn with the same name and pids.
+        self.name = f"{host}:{os.getpid()}-{os.urandom(3).hex()}"
+        self.children: dict[int, Child] = {}
+        self.deaths: list[Death] = []
+        self.keeper: int | None = None
+        self.signs = mmap.mmap(-1, mmap.PAGESIZE)
+        self.is_stopping = False
+        self.deadline = float("inf")  # monotonic: the end of the grace period
+        self.eras: dict[str, str] = {}
+        self.is_away = False
+        self._born = 0
+        self._due = {"beat": 0.0, "promote": 0.0, "spawn": 0.0, "burst": 0.0, "keeper": 0.0}
+        self._wakeup = os.pipe()
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until the last child ended."""
+        self._obey_signals()
+        self._let_go_of_databases()
+        gc.collect()
+        gc.freeze()  # pages that are never written stay shared with the children
+        self._spawn_keeper()
+        while True:
+            self._bury_the_dead()
+            self._spawn_missing()
+            if self.is_stopping and not self.children and not self.deaths:
+                break
+            self._with_broker(self._talk)
+            self._check_time()
+            self._sleep()
+        self._stop_keeper()
+        self._with_broker(lambda: self.broker.describe(self.name, 0, {}))
+
+    def _talk(self) -> None:
+        now = time.monotonic()
+        self._report_deaths()
+        if now >= self._due["beat"]:
+            self._due["beat"] = now + min(self.settings.lease / 4, 1.0)
+            self._beat()
+        if now >= self._due["promote"]:
+            due = [self.broker.promote(queue).next_due for queue in self.plan.queues]
+            soonest = min([one for one in due if one is not None], default=TICK)
+            self._due["promote"] = now + min(max(soonest, 0.01), TICK)
+        if self.plan.is_burst and now >= self._due["burst"] and not self.is_stopping:
+            self._due["burst"] = now + 0.1
+            if self.signs[0] and is_drained(self.broker, self.plan.queues, _databases()):
+                self._stop()
+
+    def _with_broker(self, talk: Callable[[], Any]) -> None:
+        """Workers wait while the broker is away; one line when it goes, one when it is back."""
+        try:
+            talk()
+            if self.is_away:
+                logger.info("The broker is back")
+            self.is_away = False
+        except BrokerUnavailable as error:
+            if not self.is_away:
+                logger.warning("The broker is away; running tasks go on: %s", error)
+            self.is_away = True
+            try:
+                self.broker.revive()
+            except Exception as trouble:
+                logger.debug("The embedded server can't be started: %s", trouble)
+            time.sleep(0.05)
+
+    def _sleep(self) -> None:
+        soonest = min(self._due["beat"], self._due["promote"], self.deadline)
+        pause = 0.2 if self.is_away else min(max(soonest - time.monotonic(), 0.0), TICK)
+        readable, _, _ = select.select([self._wakeup[0]], [], [], pause)
+        if readable:
+            os.read(self._wakeup[0], 4096)
+
+    # -- the heart -------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        consumers = [child.consumer for child in self.children.values()]
+        pulses = self.broker.beat(self.plan.queues, consumers, is_stopping=self.is_stopping)
+        for queue, pulse in pulses.items():
+            if pulse.unknown:  # reaped while they lived, or the broker lost its memory
+                self.broker.beat(
+                    [queue], pulse.unknown, register=True, is_stopping=self.is_stopping
+                )
+            if pulse.unknown or self.eras.get(queue, pulse.era) != pulse.era:
+                self._reassert(queue)
+            self.eras[queue] = pulse.era
+            self._audit(queue, pulse.holdings)
+            for dead in self.broker.reap(queue):
+                if dead.held:
+                    logger.warning(
+                        "Took back %d messages of %s, whose lease ran out",
+                        dead.held,
+                        dead.consumer,
+                        extra={"queue": queue},
+                    )
+        self.broker.describe(self.name, self.settings.lease * 3, self._description())
+
+    def _reassert(self, queue: str) -> None:
+        """Say from the boards what runs: the broker may have lost it (law 6)."""
+        for child in self.children.values():
+            held = [one for one in child.board.read() if one.queue == queue]
+            if not held:
+                continue
+            running = [(one.id, one.fence, None) for one in held]
+            for record_id in self.broker.reassert(queue, child.consumer, running):
+                logger.warning(
+                    "%s runs %s, which the broker gave to someone else",
+                    child.consumer,
+                    record_id,
+                    extra={"message_id": record_id, "queue": queue},
+                )
+
+    def _audit(self, queue: str, holdings: dict[str, dict[str, int]]) -> None:
+        """Give back what the broker says a child holds and its board does not, two looks running:
+        the answer to its claim was lost (law 4)."""
+        for child in self.children.values():
+            known = {(one.id, one.fence) for one in child.board.read() if one.queue == queue}
+            unread = {
+                (queue, record_id): fence
+                for record_id, fence in holdings.get(child.consumer, {}).items()
+                if (record_id, fence) not in known
+            }
+            twice = [
+                (key[1], fence, "") for key, fence in unread.items() if child.unread.get(key) == fence
+            ]
+            if twice:
+                given = self.broker.give_back(queue, child.consumer, twice)
+                logger.warning(
+                    "Gave back %d messages that %s never got",
+                    given,
+                    child.consumer,
+                    extra={"queue": queue},
+                )
+            others = {key: fence for key, fence in child.unread.items() if key[0] != queue}
+            child.unread = {**others, **unread}
+
+    # -- births and deaths -----------------------------------------------------------------
+
+    def _spawn_missing(self) -> None:
+        if self.is_stopping:
+            return
+        while len(self.children) < self.plan.processes and time.monotonic() >= self._due["spawn"]:
+            self._spawn()
+        if self.keeper is None and time.monotonic() >= self._due["keeper"]:
+            self._spawn_keeper()
+
+    def _spawn(self) -> None:
+        self._born += 1
+        consumer = f"{self.name}:{self._born}"
+        board = Board(self.plan.queues)
+        # Registered before it can claim; if the broker is away, the next beat does it.
+        self._with_broker(
+            lambda: self.broker.beat(self.plan.queues, [consumer], register=True)
+        )
+        pid = self._fork(lambda: self._be_child(consumer, board))
+        self.children[pid] = Child(consumer, pid, board)
+
+    def _be_child(self, consumer: str, board: Board) -> None:
+        set_title(f"uncut: child {consumer} of {', '.join(self.plan.queues)}")
+        queues = list(self.plan.queues)
+        child = Consumer(
+            name=consumer,
+            queues=queues,
+            broker=Broker(
+                self.settings, greets=lambda: ((queue, consumer) for queue in queues)
+            ),
+            board=board,
+            settings=self.settings,
+            alias=self.plan.alias,
+            is_strict=self.plan.is_strict,
+            max_tasks=self.plan.max_tasks,
+        )
+        child.obey_signals()
+        child.run()
+
+    def _spawn_keeper(self) -> None:
+        self._due["keeper"] = time.monotonic() + RESPAWN_PAUSE
+        self.keeper = self._fork(self._be_keeper)
+
+    def _be_keeper(self) -> None:
+        set_title(f"uncut: keeper of {self.name}")
+        Keeper(self.name, self.settings, [self.plan.alias], self.signs).run()
+
+    def _fork(self, live: Callable[[], None]) -> int:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            end_with_parent(parent)
+            live()
+            code = 0
+        except BaseException:
+            logger.exception("A process of the worker ended by an error of its own")
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # the parent's cleanup is not ours
+
+    def _bury_the_dead(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid == self.keeper:
+                self.keeper = None
+                if not self.is_stopping:
+                    logger.warning("The keeper ended (%s); another is started", _reason(status))
+                continue
+            child = self.children.pop(pid, None)
+            if child is None:
+                continue
+            self._note_death(child, status)
+
+    def _note_death(self, child: Child, status: int) -> None:
+        held = child.board.read()
+        child.board.close()
+        self.deaths.append(Death(child.consumer, held))
+        if status:
+            running = [one.id for one in held if one.is_running]
+            logger.warning(
+                "The child %s ended (%s)%s",
+                child.consumer,
+                _reason(status),
+                f" while it ran {', '.join(running)}" if running else "",
+            )
+            if not held and time.monotonic() - child.born < UNSTARTED:
+                self._due["spawn"] = time.monotonic() + RESPAWN_PAUSE
+
+    def _report_deaths(self) -> None:
+        """Take back what the dead held: charged is only what its board shows as running."""
+        while self.deaths:
+            death = self.deaths[0]
+            for queue in self.plan.queues:
+                running = [one for one in death.held if one.is_running and one.queue == queue]
+                if self.is_stopping and running:
+                    self._give_back_stopped(queue, death.consumer, running)
+                    running = []
+                self.broker.reap(queue, death.consumer, [one.id for one in running])
+            self.deaths.pop(0)
+
+    def _give_back_stopped(self, queue: str, consumer: str, running: list[Held]) -> None:
+        """What we stopped ourselves is nobody's fault: uncharged, and noted as a run."""
+        now = round(time.time() * 1e6)
+        held = []
+        for one in running:
+            attempt = {
+                "number": 1,
+                "consumer": consumer,
+                "claimed_at": one.fence,
+                "started_at": round(one.since * 1e6),
+                "finished_at": now,
+                "outcome": Result.STOPPED.value,
+            }
+            held.append((one.id, one.fence, to_json(attempt)))
+        self.broker.give_back(queue, consumer, held)
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def _obey_signals(self) -> None:
+        for end in self._wakeup:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+
+    def _stop(self) -> None:
+        """First: finish what runs within the grace period. Second: give back now."""
+        now = time.monotonic()
+        if self.is_stopping:
+            self.deadline = now
+            return
+        logger.info("Stopping: running tasks have %g s to end", self.plan.grace)
+        self.is_stopping = True
+        self.deadline = now + self.plan.grace
+        self._due["beat"] = 0.0  # tell the broker that what is reaped from us is not charged
+        for pid in list(self.children):
+            _kill(pid, signal.SIGTERM)
+
+    def _check_time(self) -> None:
+        if self.plan.parent is not None and os.getppid() != self.plan.parent:
+            if not self.is_stopping:
+                self._stop()
+        if time.monotonic() >= self.deadline:
+            # Killed first, given back after: nobody else may begin while it still runs.
+            for pid, child in list(self.children.items()):
+                logger.warning("The grace period is over for %s", child.consumer)
+                _kill(pid, signal.SIGKILL)
+            self.deadline = time.monotonic() + 1.0
+
+    def _stop_keeper(self) -> None:
+        """After the children: their last outcomes are mirrored, if that takes no longer."""
+        if self.keeper is None:
+            return
+        end = time.monotonic() + 2.0
+        while not self.is_away and time.monotonic() < end:
+            try:
+                if is_mirrored(self.broker, _databases()):
+                    break
+            except BrokerUnavailable:
+                break
+            time.sleep(0.02)
+        _kill(self.keeper, signal.SIGTERM)
+        end = time.monotonic() + 6.0
+        while time.monotonic() < end:
+            pid, _ = os.waitpid(self.keeper, os.WNOHANG)
+            if pid:
+                return
+            time.sleep(0.02)
+        _kill(self.keeper, signal.SIGKILL)
+        os.waitpid(self.keeper, 0)
+
+    def _let_go_of_databases(self) -> None:
+        """Importing the project may have opened connections and pools; none survives a fork."""
+        connections.close_all()
+        for connection in connections.all(initialized_only=True):
+            if getattr(connection, "pool", None) is not None:
+                connection.close_pool()  # type: ignore[attr-defined]
+
+    def _description(self) -> dict[str, str]:
+        return {
+            "name": self.name,
+            "queues": to_json(list(self.plan.queues)),
+            "processes": str(self.plan.processes),
+            "children": to_json({child.consumer: pid for pid, child in self.children.items()}),
+            "stopping": "1" if self.is_stopping else "0",
+        }
+
+
+def is_drained(broker: Broker, queues: Sequence[str], databases: Sequence[str]) -> bool:
+    """Nothing ready, nothing unacked, everything mirrored: the end of a burst."""
+    for queue in queues:
+        backlog = broker.backlog(queue)
+        if backlog["ready"] or backlog["unacked"]:
+            return False
+    return is_mirrored(broker, databases)
+
+
+def is_mirrored(broker: Broker, databases: Sequence[str]) -> bool:
+    """Whether every row says what its message says."""
+    return not any(
+        broker.backlog(queue, databases)["dirty"] for queue in sorted(broker.queue_names())
+    )
+
+
+def _databases() -> list[str]:
+    from django_tasks.worker.duties import record_databases
+
+    return record_databases()
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _reason(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit code {os.WEXITSTATUS(status)}"
