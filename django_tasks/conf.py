@@ -78,7 +78,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
             + (f" Did you mean {close[0]!r}?" if close else "")
             + f" Known keys: {', '.join(_SETTINGS)}."
         )
-    wanted = type(field.default)
+    wanted: Any = type(field.default)
     if wanted is float and type(value) is int:
         value = float(value)
     elif wanted is tuple and isinstance(value, list):
@@ -90,14 +90,14 @@ def _checked(key: str, value: Any, where: str) -> Any:
             f"{where}[{key!r}] is {value!r}; it must be a {wanted.__name__}"
             f" (default: {field.default!r})."
         )
-    if field.name in _POSITIVE and not value > 0:
+    if field.name in _POSITIVE and float(value) <= 0:
         raise InvalidSettings(f"{where}[{key!r}] is {value!r}; it must be greater than 0.")
     if field.name == "record" and value not in Recording.values():
         raise InvalidSettings(
             f"{where}[{key!r}] is {value!r}; it must be one of"
             f" {', '.join(map(repr, Recording.values()))}."
         )
-    if field.name == "prefix" and any(character in value for character in "{} \n"):
+    if field.name == "prefix" and set("{} \n").intersection(value):
         raise InvalidSettings(
             f"{where}[{key!r}] is {value!r}; a prefix has no braces and no spaces, since the"
             " queue's name stands in braces behind it."

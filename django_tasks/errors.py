@@ -3,7 +3,7 @@
 ::
 
     TaskQueueError
-    ├── InvalidTaskOptions        also django's InvalidTask and TypeError: an option of a task is wrong
+    ├── InvalidTaskOptions        also django's InvalidTask, TypeError: an option is wrong
     ├── NotATask                  also TypeError: a plain function where a task is wanted
     ├── TaskArgumentError         also TypeError: the call is wrong
     │   ├── ArgumentMismatch      the arguments do not fit the function's parameters
@@ -19,7 +19,7 @@
     ├── ResultTimeout             also TimeoutError: get() waited long enough
     │   └── ResultInsideTransaction   get() inside the very transaction that enqueued the task
     ├── InvalidSettings           also django's ImproperlyConfigured
-    ├── BrokenInstallation        also ImproperlyConfigured: another distribution overwrote this package
+    ├── BrokenInstallation        also ImproperlyConfigured: overwritten by another package
     ├── BrokerUnavailable         the broker does not answer
     ├── BrokerUnusable            also ImproperlyConfigured: it answers, but cannot serve us
     │   └── EmbeddedServerUnavailable

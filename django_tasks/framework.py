@@ -76,7 +76,9 @@ def _our_default_backend() -> Any:
 def task_backend(alias: str) -> Any:
     """The backend of an alias: what ``TASKS`` says; ours where ``TASKS`` is unset (Django's own
     default would run tasks in the request). Raises ``InvalidTaskBackend``."""
-    if alias == DEFAULT_TASK_BACKEND_ALIAS and not settings.is_overridden("TASKS"):
+    if alias == DEFAULT_TASK_BACKEND_ALIAS and not settings.is_overridden(  # type: ignore[misc]
+        "TASKS"
+    ):
         return _our_default_backend()
     return task_backends[alias]
 

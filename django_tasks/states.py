@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -54,7 +54,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
-class Recording(str, Enum):
+class Recording(StrEnum):
     """Where a call is written (law 2): ``@django_task(record=…)``."""
 
     FIRST = "first"  # a row in the caller's transaction, a message after commit
@@ -69,7 +69,7 @@ class Recording(str, Enum):
         return tuple(word.value for word in cls)
 
 
-class Result(str, Enum):
+class Result(StrEnum):
     """How one run of a task ended: the ``outcome`` of a TaskAttempt."""
 
     SUCCEEDED = "succeeded"

@@ -48,9 +48,10 @@ def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
     if connection.vendor != "sqlite":
         return []
     options = connection.settings_dict.get("OPTIONS") or {}
-    if options.get("transaction_mode") == "IMMEDIATE" and "wal" in str(
-        options.get("init_command", "")
-    ).lower():
+    if (
+        options.get("transaction_mode") == "IMMEDIATE"
+        and "wal" in str(options.get("init_command", "")).lower()
+    ):
         return []
     return [
         checks.Warning(

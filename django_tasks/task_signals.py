@@ -25,3 +25,5 @@ def quieten_framework_log() -> None:
 
         task_started.disconnect(signals.log_task_started)
         task_finished.disconnect(signals.log_task_finished)
+    else:
+        task_finished.disconnect(dispatch_uid="django_tasks.framework")

@@ -121,11 +121,11 @@ class Broker:
             by_verdict[verdict].append(outcome.message.id)
         return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], _messages(claimed, queue))
 
-    def give_back(
-        self, queue: str, consumer: str, held: Iterable[tuple[str, int, str]]
-    ) -> int:
+    def give_back(self, queue: str, consumer: str, held: Iterable[tuple[str, int, str]]) -> int:
         """``held``: (id, fence, JSON of the attempt that was stopped, or "")."""
-        return int(self._call("give_back", queue, consumer, *(part for one in held for part in one)))
+        return int(
+            self._call("give_back", queue, consumer, *(part for one in held for part in one))
+        )
 
     def reap(self, queue: str, consumer: str = "", running: Iterable[str] = ()) -> list[Reaped]:
         """Take back what ``consumer`` held (``running``: what its board shows as running), or
@@ -151,8 +151,7 @@ class Broker:
         arguments = self._beat_arguments(consumers, register, is_first, is_stopping)
         answers = self._call_all([("beat", queue, arguments) for queue in queues])
         return {
-            queue: _pulse(answer, consumers)
-            for queue, answer in zip(queues, answers, strict=True)
+            queue: _pulse(answer, consumers) for queue, answer in zip(queues, answers, strict=True)
         }
 
     def reassert(

@@ -140,7 +140,8 @@ def _from_sentinels(
     sentinel_options: dict[str, Any] | None,
 ) -> Any:
     timeouts = {name: value for name, value in options.items() if name.startswith("socket_")}
-    finder = Sentinel(sentinels, sentinel_kwargs={**timeouts, **(sentinel_options or {})})
+    make: Any = Sentinel
+    finder = make(sentinels, sentinel_kwargs={**timeouts, **(sentinel_options or {})})
     return finder.master_for(service, **options)
 
 

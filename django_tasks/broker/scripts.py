@@ -75,9 +75,7 @@ def call_all(client: Any, calls: Sequence[tuple[Script, str, Sequence[Argument]]
         if isinstance(answer, NoScriptError):
             script, root, arguments = calls[position]
             try:
-                answers[position] = client.execute_command(
-                    "EVAL", script.text, 1, root, *arguments
-                )
+                answers[position] = client.execute_command("EVAL", script.text, 1, root, *arguments)
             except ResponseError as error:
                 answers[position] = error
     return answers

@@ -1,4 +1,4 @@
-"""A message as it is now: what the mirror copies to the row and what a fresh result is read from."""
+"""A message as it is now: what the mirror copies and what a fresh result is read from."""
 
 from __future__ import annotations
 

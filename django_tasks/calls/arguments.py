@@ -135,7 +135,9 @@ def _cure(value: Any) -> str:
         case datetime.timedelta():
             return "Pass value.total_seconds()"
         case decimal.Decimal() | uuid.UUID():
-            return f"Pass str(value) and make {_article(type(value).__name__)} of it inside the task"
+            return (
+                f"Pass str(value) and make {_article(type(value).__name__)} of it inside the task"
+            )
         case set() | frozenset():
             return "Pass sorted(value) or list(value)"
     return "Pass what identifies it and load or build it inside the task"

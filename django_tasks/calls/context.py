@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django_tasks.framework import TaskContext as FrameworkTaskContext
+from django_tasks import framework
 
 if TYPE_CHECKING:
     from django_tasks.calls.result import TaskResult
 
+    # django-stubs has it neither frozen nor with a result of ours.
+    FrameworkTaskContext: Any
+else:
+    FrameworkTaskContext = framework.TaskContext
+
 
 @dataclass(frozen=True, kw_only=True)
-class TaskContext(FrameworkTaskContext):
+class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
     """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1."""
 
     number: int = 1

@@ -6,7 +6,7 @@ stay fields of ``Task``."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -123,7 +123,7 @@ def _alias(name: str, value: Any) -> str:
 
 
 _LEAST = {"retries": 0, "max_lost": 1}
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "name": _name,
     "aliases": _names,
     "retries": _whole_number,

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
+from django_tasks import framework
 from django_tasks.calls import registry
 from django_tasks.conf import task_settings
 from django_tasks.errors import (
@@ -26,12 +27,16 @@ from django_tasks.errors import (
     UnknownTask,
 )
 from django_tasks.framework import TaskError
-from django_tasks.framework import TaskResult as FrameworkTaskResult
 from django_tasks.states import FINAL, State, django_status
 
 if TYPE_CHECKING:
     from django_tasks.broker.snapshot import Attempt, Snapshot
     from django_tasks.models import TaskAttempt, TaskRecord
+
+    # django-stubs has it not frozen, and without what is private.
+    FrameworkTaskResult: Any
+else:
+    FrameworkTaskResult = framework.TaskResult
 
 _REFRESHED = (
     "status errors _return_value finished_at started_at last_attempted_at enqueued_at worker_ids"
@@ -41,7 +46,7 @@ _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskResult(FrameworkTaskResult):
+class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     """Django's ``TaskResult``, and ``get``; ``state`` is the word of docs/states.md, of which
     ``status`` is Django's coarser one. ``database``: alias of its row, "" if it has none."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from django_tasks import framework
 from django_tasks.calls import registry
@@ -28,7 +28,7 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(FrameworkTask[P, R], Generic[P, R] if TYPE_CHECKING else object):
+class Task(FrameworkTask[P, R]):
     """Django's ``Task`` with our options. ``add(1, 2)`` stays a plain call."""
 
     options: TaskOptions = field(default_factory=TaskOptions)
@@ -63,7 +63,7 @@ class Task(FrameworkTask[P, R], Generic[P, R] if TYPE_CHECKING else object):
         """A call not yet made, for ``enqueue_many``."""
         return Signature(self, args, dict(kwargs))
 
-    def using(  # type: ignore[override]
+    def using(
         self,
         *,
         queue: str | None = None,
@@ -75,7 +75,7 @@ class Task(FrameworkTask[P, R], Generic[P, R] if TYPE_CHECKING else object):
     ) -> Task[P, R]:
         """The task with other options; what is None stays. A ``timedelta`` in ``run_after`` counts
         from the enqueue. Raises ``InvalidTaskOptions``."""
-        given = {
+        given: dict[str, Any] = {
             "queue_name": one_queue(queue, queue_name),
             "priority": priority,
             "run_after": run_after,
@@ -98,7 +98,7 @@ def django_task(
     priority: int = ...,
     backend: str = ...,
     **options: Any,
-) -> Callable[[Callable[Concatenate[TaskContext, P], R]], Task[P, R]]: ...
+) -> Callable[[Callable[Concatenate[TaskContext[..., Any], P], R]], Task[P, R]]: ...
 
 
 @overload
@@ -167,4 +167,3 @@ def require_task(value: Any) -> Any:
         f"{name} is a plain {type(value).__name__}, not a task. Put @django_task above its"
         f" definition, then use {name}.s(…) or {name}.enqueue(…)."
     )
-

@@ -55,7 +55,7 @@ def update_records(rows: Sequence[Sequence[Any]], using: str) -> int:
     if not rows:
         return 0
     connection = connections[using]
-    fields = [TaskRecord._meta.get_field(name) for name in MIRRORED]
+    fields: list[Any] = [TaskRecord._meta.get_field(name) for name in MIRRORED]
     columns = [
         [field.get_db_prep_save(row[i], connection) for row in rows]
         for i, field in enumerate(fields)
@@ -102,12 +102,12 @@ def _update_from_unnest(
         selected.append(f"u.{quote(field.column)}{cast} AS {quote(field.column)}")
         parameters.append([_json_text(value) for value in values] if is_json else values)
     names = ", ".join(quote(field.column) for field in fields)
-    return (
+    source = f"SELECT {', '.join(selected)} FROM unnest({', '.join(arrays)}) AS u({names})"
+    statement = (
         f"UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
-        f" FROM (SELECT {', '.join(selected)} FROM unnest({', '.join(arrays)}) AS u({names})) AS v"
-        f" WHERE {_guard(connection)}",
-        parameters,
+        f" FROM ({source}) AS v WHERE {_guard(connection)}"
     )
+    return statement, parameters
 
 
 def _json_text(value: Any) -> str | None:
@@ -131,9 +131,11 @@ def _update_from_values(
     names = ", ".join(quote(field.column) for field in fields)
     values, parameters = _rows(columns, f"({', '.join(['%s'] * len(fields))})", ", ")
     return (
-        f"WITH v({names}) AS (VALUES {values})"
-        f" UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
-        f" FROM v WHERE {_guard(connection)}",
+        (
+            f"WITH v({names}) AS (VALUES {values})"
+            f" UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
+            f" FROM v WHERE {_guard(connection)}"
+        ),
         parameters,
     )
 
@@ -147,8 +149,10 @@ def _update_join(
     named = ", ".join(f"%s AS {quote(field.column)}" for field in fields)
     rows, parameters = _rows(columns, f"SELECT {named}", " UNION ALL ")
     return (
-        f"UPDATE {table} JOIN ({rows}) AS v ON {table}.{quote('id')} = v.{quote('id')}"
-        f" SET {_assignments(connection, fields, f'{table}.')} WHERE {_guard(connection)}",
+        (
+            f"UPDATE {table} JOIN ({rows}) AS v ON {table}.{quote('id')} = v.{quote('id')}"
+            f" SET {_assignments(connection, fields, f'{table}.')} WHERE {_guard(connection)}"
+        ),
         parameters,
     )
 

@@ -6,7 +6,7 @@ return values and tracebacks. They are written with an escape and come back equa
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
@@ -39,7 +39,13 @@ def unescape(value: Any) -> Any:
     return value
 
 
-class AnyTextField(models.TextField):
+if TYPE_CHECKING:
+    _TextField = models.TextField[str, str]
+else:
+    _TextField = models.TextField
+
+
+class AnyTextField(_TextField):
     """Text with any character in it."""
 
     def get_prep_value(self, value: Any) -> Any:

@@ -133,9 +133,7 @@ class TaskRecord(models.Model):
         ordering = ("-id",)  # UUIDv7: newest first, by the primary key
         indexes = (
             # Delivery: small at any table size.
-            models.Index(
-                fields=("id",), condition=Q(status="PENDING"), name="taskrecord_pending"
-            ),
+            models.Index(fields=("id",), condition=Q(status="PENDING"), name="taskrecord_pending"),
             models.Index(
                 fields=("queue_name", "id"),
                 condition=Q(status__in=("PENDING", "DEFERRED", "SCHEDULED", "READY", "RUNNING")),
@@ -180,9 +178,7 @@ class TaskAttempt(models.Model):
         verbose_name = _("task attempt")
         verbose_name_plural = _("task attempts")
         ordering = ("fence",)
-        constraints = (
-            models.UniqueConstraint(fields=("record", "fence"), name="taskattempt_run"),
-        )
+        constraints = (models.UniqueConstraint(fields=("record", "fence"), name="taskattempt_run"),)
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome}"

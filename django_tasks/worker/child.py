@@ -161,7 +161,9 @@ class Consumer:
                 limit = 0  # an answer with claims in it may be lost: _recover gives them back
                 self._recover(error, keep=outcomes)
         if acked.unknown:
-            self._report_unknown(queue, [one for one in outcomes if one.message.id in acked.unknown])
+            self._report_unknown(
+                queue, [one for one in outcomes if one.message.id in acked.unknown]
+            )
         for record_id in acked.refused:
             logger.warning(
                 "The outcome of %s was refused: it was given to someone else meanwhile",

@@ -18,7 +18,7 @@ from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import TaskContext
 from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.result import TaskResult
-from django_tasks.calls.retries import Retry, Snooze
+from django_tasks.calls.retries import Snooze
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
 from django_tasks.framework import TaskError
@@ -119,21 +119,21 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
         logger.info("%s snoozes for %.1f s", run, delay, extra=_extra(run))
         return _outcome(run, Result.SNOOZED, delay, error=error)
     is_expected = isinstance(error, run.options.throws)
-    delay = None if is_expected else run.options.retry_policy.delay_after(error, run.attempt)
+    wait = None if is_expected else run.options.retry_policy.delay_after(error, run.attempt)
     if run.attempt >= run.message.max_attempts:
-        delay = None  # what the record was enqueued with counts, not today's code
-    if delay is not None:
+        wait = None  # what the record was enqueued with counts, not today's code
+    if wait is not None:
         logger.warning(
             "%s failed (attempt %d of %d), again in %.1f s: %s: %s",
             run,
             run.attempt,
             run.message.max_attempts,
-            delay,
+            wait,
             type(error).__name__,
             error,
             extra=_extra(run),
         )
-        return _outcome(run, Result.RETRIED, delay, error=error)
+        return _outcome(run, Result.RETRIED, wait, error=error)
     if is_expected:
         logger.info("%s ended as expected: %r", run, error, extra=_extra(run))
     else:
@@ -166,10 +166,7 @@ def _unrunnable(run: Run, error: Exception) -> Outcome:
 
 def _is_recent(run: Run) -> bool:
     enqueued = run.message.enqueued_at
-    return (
-        enqueued is None
-        or time.time() - enqueued.timestamp() < run.settings.unknown_task_grace
-    )
+    return enqueued is None or time.time() - enqueued.timestamp() < run.settings.unknown_task_grace
 
 
 def _outcome(

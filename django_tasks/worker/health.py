@@ -14,7 +14,9 @@ def set_title(title: str) -> None:
     setproctitle(title)
 
 
-def boot_line(version: str, queues: Sequence[str], processes: int, address: str, server: str) -> str:
+def boot_line(
+    version: str, queues: Sequence[str], processes: int, address: str, server: str
+) -> str:
     """The one line at boot."""
     return (
         f"Uncut {version}: {processes} process{'es' if processes != 1 else ''} for"

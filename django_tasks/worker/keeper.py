@@ -1,4 +1,6 @@
-"""The keeper: the worker's one process that talks to the database. A mirror thread, a duties thread."""
+"""The keeper: the worker's one process that talks to the database.
+
+Two threads, each with its own connections: the mirror, and the duties."""
 
 from __future__ import annotations
 

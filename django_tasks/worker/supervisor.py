@@ -202,7 +202,9 @@ class Supervisor:
                 if (record_id, fence) not in known
             }
             twice = [
-                (key[1], fence, "") for key, fence in unread.items() if child.unread.get(key) == fence
+                (key[1], fence, "")
+                for key, fence in unread.items()
+                if child.unread.get(key) == fence
             ]
             if twice:
                 given = self.broker.give_back(queue, child.consumer, twice)
@@ -230,9 +232,7 @@ class Supervisor:
         consumer = f"{self.name}:{self._born}"
         board = Board(self.plan.queues)
         # Registered before it can claim; if the broker is away, the next beat does it.
-        self._with_broker(
-            lambda: self.broker.beat(self.plan.queues, [consumer], register=True)
-        )
+        self._with_broker(lambda: self.broker.beat(self.plan.queues, [consumer], register=True))
         pid = self._fork(lambda: self._be_child(consumer, board))
         self.children[pid] = Child(consumer, pid, board)
 
@@ -242,9 +242,7 @@ class Supervisor:
         child = Consumer(
             name=consumer,
             queues=queues,
-            broker=Broker(
-                self.settings, greets=lambda: ((queue, consumer) for queue in queues)
-            ),
+            broker=Broker(self.settings, greets=lambda: ((queue, consumer) for queue in queues)),
             board=board,
             settings=self.settings,
             alias=self.plan.alias,
@@ -368,9 +366,9 @@ class Supervisor:
             _kill(pid, signal.SIGTERM)
 
     def _check_time(self) -> None:
-        if self.plan.parent is not None and os.getppid() != self.plan.parent:
-            if not self.is_stopping:
-                self._stop()
+        is_orphan = self.plan.parent is not None and os.getppid() != self.plan.parent
+        if is_orphan and not self.is_stopping:
+            self._stop()
         if time.monotonic() >= self.deadline:
             # Killed first, given back after: nobody else may begin while it still runs.
             for pid, child in list(self.children.items()):

@@ -97,9 +97,7 @@ class Command(BaseCommand):
         broker.announce(queues)
         broker.close()
         address = redacted(settings.broker)
-        self.stdout.write(
-            boot_line(django_tasks.__version__, queues, processes, address, server)
-        )
+        self.stdout.write(boot_line(django_tasks.__version__, queues, processes, address, server))
         set_title(f"uncut: supervisor of {', '.join(queues)}")
         parent = os.environ.pop(_PARENT, None)
         plan = Plan(

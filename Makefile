@@ -1,0 +1,46 @@
+# make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
+.PHONY: demo test lint faults clean
+.DEFAULT_GOAL := demo
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# PYTHON=/path/to/python3.13 make test chooses another one.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v $$python && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+demo: $(VENV)/demo.stamp
+	@$(BIN)/python manage.py demo
+
+test: lint
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports >/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python -m mypy
+	@$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings
+
+faults: $(VENV)/dev.stamp
+	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q tests/broker/test_machine.py
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/it."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) lacks venv or ensurepip; install them (Debian: apt install python3-venv)."; \
+		exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev.stamp: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) .venv-* var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
