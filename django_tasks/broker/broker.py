@@ -290,7 +290,7 @@ class Broker:
     def revive(self) -> None:
         """After ``BrokerUnavailable``: if the server is our embedded one, see that it runs."""
         if self.settings.broker.startswith("embedded://"):
-            embedded.serve(Path(self.settings.embedded_folder))
+            embedded.revive(Path(self.settings.embedded_folder))
 
     def _greet(self, redis_connection: Any) -> None:
         # The first call of every connection tells an era from the next (law 6); EVAL, since the

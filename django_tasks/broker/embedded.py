@@ -58,6 +58,13 @@ def serve(folder: Path) -> str:
     return f"unix://{path}?db=0"
 
 
+def revive(folder: Path) -> None:
+    """See that somebody starts the server, without waiting for it: its watcher may have died."""
+    folder = Path(folder).absolute()
+    if not _answers(socket_path(folder)) and not _is_watched(folder):
+        _start_watcher(folder)
+
+
 def socket_path(folder: Path) -> Path:
     """Where the server of a folder listens: in it, or in a folder of our own under the system's
     temporary one if that path is too long for a socket."""

@@ -60,12 +60,15 @@ class Consumer:
     def run(self) -> None:
         """The hot path."""
         batch: list[Message] = []
-        while not self._is_over():
-            if not batch:
-                batch = self._claim()
-                continue
-            outcomes, rest = self._execute(batch)
-            batch = self._ack(outcomes, rest)
+        try:
+            while not self._is_over():
+                if not batch:
+                    batch = self._claim()
+                    continue
+                outcomes, rest = self._execute(batch)
+                batch = self._ack(outcomes, rest)
+        except Stopped:
+            pass  # it came between a wait's end and what follows: nothing is held then
         self._give_back(batch)
 
     def _execute(self, batch: list[Message]) -> tuple[list[Outcome], list[Message]]:
@@ -74,7 +77,7 @@ class Consumer:
         outcomes = self._settled(batch)
         unsure = {outcome.message.id for outcome in outcomes}
         rest = [message for message in batch if message.id not in unsure]
-        while rest and not self._is_over(len(outcomes)):
+        while rest and not self._is_over():
             message = rest[0]
             is_first = not outcomes
             if not is_first and (not self._is_short(message) or time.monotonic() > fresh_until):
@@ -246,7 +249,7 @@ class Consumer:
 
     # -- when to stop --------------------------------------------------------------------------
 
-    def _is_over(self, more: int = 0) -> bool:
+    def _is_over(self) -> bool:
         is_spent = self.max_tasks is not None and self._done >= self.max_tasks
         return self.is_stopping or is_spent
 

@@ -58,7 +58,7 @@ class Run:
 
     def __str__(self) -> str:
         name = self.task.func.__name__ if self.task is not None else self.message.task
-        return describe(name, self.args, self.kwargs)
+        return f"{describe(name, self.args, self.kwargs)} {self.message.id}"
 
 
 def execute(

@@ -9,7 +9,7 @@ import mmap
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.db import DatabaseError, close_old_connections
 
@@ -79,7 +79,7 @@ class Keeper:
                 continue
             close_old_connections()
             self.stopping.wait(BUSY_PAUSE if copied else IDLE_PAUSE)
-        broker.close()
+        _let_go(broker, self.name, lambda: [f"mirror-{name}" for name in broker.queue_names()])
 
     def _perform_duties(self) -> None:
         broker = Broker(self.settings)
@@ -95,7 +95,17 @@ class Keeper:
             if self.signs is not None and deliverer.relay_passes:
                 self.signs[0] = 1
             self.stopping.wait(max(min(due.values()) - time.monotonic(), 0.01))
-        broker.close()
+        _let_go(broker, self.name, lambda: [duty.name for duty in table])
+
+
+def _let_go(broker: Broker, owner: str, names: Callable[[], list[str]]) -> None:
+    """Leave the leases to the next worker now, instead of when they run out."""
+    try:
+        for name in names():
+            broker.lease(name, owner, 0)
+    except BrokerUnavailable:
+        pass  # they run out
+    broker.close()
 
 
 def mirror_all(broker: Broker, owner: str | None = None) -> int:

@@ -139,10 +139,7 @@ class Supervisor:
             if not self.is_away:
                 logger.warning("The broker is away; running tasks go on: %s", error)
             self.is_away = True
-            try:
-                self.broker.revive()
-            except Exception as trouble:
-                logger.debug("The embedded server can't be started: %s", trouble)
+            self.broker.revive()
             time.sleep(0.05)
 
     def _sleep(self) -> None:
