@@ -54,6 +54,8 @@ def deliver(
         if alias_of(record) in aliases:
             by_queue.setdefault(record.queue_name, []).append(record)
     pushed = 0
+    if by_queue:
+        broker.announce(by_queue, anew=True)  # lost with the broker's memory, and found by rows
     for name, records in by_queue.items():
         unknown = broker.unknown_ids(name, [str(record.id) for record in records])
         messages = [

@@ -181,8 +181,11 @@ class Broker:
         """Note that delivery is done with this era, if it is the present one."""
         return bool(self._call("delivered", queue, era))
 
-    def announce(self, queues: Iterable[str]) -> None:
-        """Make queue names known; once per process and name."""
+    def announce(self, queues: Iterable[str], *, anew: bool = False) -> None:
+        """Make queue names known; once per process and name, unless the broker may have lost
+        them."""
+        if anew:
+            self._announced.clear()
         unknown = sorted(set(queues) - self._announced)
         if unknown:
             self._run("announce", self.shared.index, unknown)

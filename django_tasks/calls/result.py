@@ -223,7 +223,11 @@ def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:
         database=database,
         runs=attempts,
         worker=record.worker_id,
-        error=(record.error_class, record.error_message, record.traceback),
+        error=(
+            record.error_class,
+            record.error_message or record.dead_letter,
+            record.traceback,
+        ),
         value=record.return_value,
     )
 
@@ -240,7 +244,11 @@ def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
         database=known.database,
         runs=list(runs.values()),
         worker=snapshot.fields.get("consumer", "") or snapshot.worker_id,
-        error=(snapshot.error_class, snapshot.error_message, snapshot.traceback),
+        error=(
+            snapshot.error_class,
+            snapshot.error_message or snapshot.dead_letter,
+            snapshot.traceback,
+        ),
         value=json.loads(snapshot.return_value) if snapshot.return_value else None,
     )
 

@@ -160,6 +160,7 @@ class Supervisor:
                     [queue], pulse.unknown, register=True, is_stopping=self.is_stopping
                 )
             if pulse.unknown or self.eras.get(queue, pulse.era) != pulse.era:
+                self.broker.announce(self.plan.queues, anew=True)
                 self._reassert(queue)
             self.eras[queue] = pulse.era
             self._audit(queue, pulse.holdings)
