@@ -56,6 +56,7 @@ class Push:
     def __init__(self, drafts: Iterable[Draft], database: str) -> None:
         self.drafts = list(drafts)
         self.database = database
+        self.__qualname__ = type(self).__qualname__  # what Django logs if a robust hook raises
 
     def __call__(self) -> None:
         by_alias: dict[str, list[Draft]] = {}

