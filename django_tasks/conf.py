@@ -35,7 +35,7 @@ class TaskSettings:
     # Dotted names of modules that define tasks, besides each app's `tasks`.
     modules: tuple[str, ...] = ()
     # Where the calls of tasks that do not say are written: "first", "after" or "never".
-    record: str = Recording.FIRST
+    record: str = Recording.FIRST.value
     # Seconds a finished message stays in the broker for who reads its result.
     result_ttl: int = 3600
     # Bytes that the JSON of one call's arguments may take.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -161,9 +160,10 @@ def _run_with_reloader() -> None:
 
 
 def _run_subprocess() -> None:
-    arguments = [argument for argument in sys.argv if argument != "--reload"]
+    # Django's own way to say how this program was started (manage.py, -m django, an .exe).
+    command = [one for one in autoreload.get_child_arguments() if one != "--reload"]
     environment = {**os.environ, _PARENT: str(os.getpid())}
     environment.pop(autoreload.DJANGO_AUTORELOAD_ENV, None)
-    process = subprocess.Popen([sys.executable, *arguments], env=environment)
+    process = subprocess.Popen(command, env=environment)
     code = process.wait()
     os._exit(code)
