@@ -29,6 +29,9 @@ BATCH_ROWS = 500
 BATCH_BYTES = 1_000_000
 LOCK_TIMEOUT = 2  # seconds
 
+# What a value may do to a statement; also one nested too deep for Python, or too big a number.
+REFUSALS = (DatabaseError, ValueError, TypeError, ArithmeticError, RecursionError)
+
 # One line of a clean: id, verb, revision, word, fences of attempts that were copied.
 Mark = tuple[str, str, int, str, Sequence[int]]
 
@@ -97,7 +100,7 @@ def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
                 extra={"message_id": batch[0].id, "queue": queue},
             )
             return [(batch[0].id, "later", 0, "", ())]
-    except (DatabaseError, ValueError) as error:
+    except REFUSALS as error:
         if len(batch) == 1:
             return _write_without_values(queue, database, batch[0], error)
     middle = len(batch) // 2
@@ -119,7 +122,7 @@ def _write_without_values(
     )
     try:
         return _write_at_once(queue, database, [with_note(snapshot, note[:1000])])
-    except (DatabaseError, ValueError):
+    except REFUSALS:
         _require_database(database)
         return [(snapshot.id, "later", 0, "", ())]
 

@@ -15,6 +15,7 @@ from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.models.bulk import MIRRORED
 from django_tasks.states import Recording
 
+MOST = 2**31 - 1  # what a PositiveIntegerField holds everywhere
 MAX_LOST = 3  # the default of the option `max_lost`: what a record without a note of it has
 
 
@@ -64,7 +65,8 @@ def to_row(snapshot: Snapshot) -> list[Any]:
     values = {
         "id": uuid.UUID(snapshot.id),
         "status": snapshot.state,
-        "worker_id": snapshot.worker_id or snapshot.fields.get("consumer", ""),
+        # Who runs it now; else who ran it last.
+        "worker_id": snapshot.fields.get("consumer") or snapshot.worker_id,
         "return_value": _decoded(snapshot.return_value),
     }
     return [values[name] if name in values else getattr(snapshot, name) for name in MIRRORED]
@@ -125,6 +127,8 @@ def with_note(snapshot: Snapshot, note: str) -> Snapshot:
     """The same without the values that a database refused; ``note`` says so instead."""
     return replace(
         snapshot,
+        attempt=min(max(snapshot.attempt, 0), MOST),
+        lost=min(max(snapshot.lost, 0), MOST),
         return_value=None if snapshot.return_value is None else to_json(note),
         error_message=note if snapshot.error_message else "",
         traceback=note if snapshot.traceback else "",

@@ -57,8 +57,18 @@ def load(name: str) -> Script:
     return assemble(name)
 
 
+def _encoded(arguments: Sequence[Argument]) -> list[Argument]:
+    """Text in our own encoding: hiredis knows none but strict UTF-8, and a traceback with a lone
+    surrogate in it must not stop its ack."""
+    return [
+        one.encode("utf-8", "surrogatepass") if isinstance(one, str) and not one.isascii() else one
+        for one in arguments
+    ]
+
+
 def call(client: Any, script: Script, root: str, arguments: Sequence[Argument]) -> Any:
     """Run one script. The server forgets scripts (SCRIPT FLUSH, restart): then it is sent whole."""
+    arguments = _encoded(arguments)
     try:
         return client.execute_command("EVALSHA", script.digest, 1, root, *arguments)
     except NoScriptError:
@@ -67,6 +77,7 @@ def call(client: Any, script: Script, root: str, arguments: Sequence[Argument]) 
 
 def call_all(client: Any, calls: Sequence[tuple[Script, str, Sequence[Argument]]]) -> list[Any]:
     """Run several scripts in one round trip, in order; an answer or a ``ResponseError`` each."""
+    calls = [(script, root, _encoded(arguments)) for script, root, arguments in calls]
     pipeline = client.pipeline(transaction=False)
     for script, root, arguments in calls:
         pipeline.execute_command("EVALSHA", script.digest, 1, root, *arguments)

@@ -41,6 +41,7 @@ class Snapshot:
     is_suspect: bool
     is_stub: bool
     is_recorded: bool
+    is_settled: bool  # final because its row was: what came of it stands there alone
     run_after: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
@@ -72,6 +73,7 @@ class Snapshot:
             is_suspect=fields.get("suspect") == "1",
             is_stub=fields.get("stub") == "1",
             is_recorded=fields.get("recorded") == "1",
+            is_settled=fields.get("settled") == "1",
             run_after=_moment(fields.get("run_after")),
             started_at=_moment(fields.get("started_at")),
             finished_at=_moment(fields.get("finished_at")),

@@ -91,6 +91,13 @@ def _positional_names(signature: inspect.Signature, count: int) -> list[str]:
 def to_json_types(value: Any) -> Any:
     """``value`` in the types that JSON has, by the rules of Django's ``normalize_json``; finite
     numbers only. Raises ``TypeError`` or ``ValueError`` that ends a sentence "… is"."""
+    try:
+        return _plain(value)
+    except RecursionError:
+        raise ValueError("nested too deeply, or holds itself, and JSON has no loops") from None
+
+
+def _plain(value: Any) -> Any:
     match value:
         case None | bool() | str() | int():
             return value
@@ -106,9 +113,9 @@ def to_json_types(value: Any) -> Any:
                     "bytes that are not UTF-8 text. Pass base64.b64encode(…).decode() of them"
                 ) from None
         case Mapping():
-            return {_key(key): to_json_types(item) for key, item in value.items()}
+            return {_key(key): _plain(item) for key, item in value.items()}
         case Sequence():
-            return [to_json_types(item) for item in value]
+            return [_plain(item) for item in value]
     raise TypeError(f"{_article(type(value).__name__)} instance, and JSON has none. {_cure(value)}")
 
 

@@ -124,20 +124,19 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
         wait = None  # what the record was enqueued with counts, not today's code
     if wait is not None:
         logger.warning(
-            "%s failed (attempt %d of %d), again in %.1f s: %s: %s",
+            "%s failed (attempt %d of %d), again in %.1f s: %s",
             run,
             run.attempt,
             run.message.max_attempts,
             wait,
-            type(error).__name__,
-            error,
+            _line_of(error),
             extra=_extra(run),
         )
         return _outcome(run, Result.RETRIED, wait, error=error)
     if is_expected:
-        logger.info("%s ended as expected: %r", run, error, extra=_extra(run))
+        logger.info("%s ended as expected: %s", run, _line_of(error), extra=_extra(run))
     else:
-        logger.error("%s failed: %r", run, error, exc_info=error, extra=_extra(run))
+        logger.error("%s failed: %s", run, _line_of(error), exc_info=error, extra=_extra(run))
     outcome = _outcome(run, Result.FAILED, error=error)
     _tell_finished(run, State.FAILED, error=error)
     return outcome
@@ -209,8 +208,8 @@ def _error_fields(error: BaseException | None) -> dict[str, str]:
     kind = type(error)
     try:
         lines = "".join(traceback_module.format_exception(error))
-    except Exception as trouble:  # a __str__ or __repr__ that raises
-        lines = f"(the traceback can't be shown: {trouble!r})"
+    except BaseException as trouble:  # a __str__ or __repr__ that raises, whatever it raises
+        lines = f"(the traceback can't be shown: {type(trouble).__name__})"
     return {
         "error_class": f"{kind.__module__}.{kind.__qualname__}",
         "error_message": _text_of(error)[:MAX_MESSAGE],
@@ -221,8 +220,14 @@ def _error_fields(error: BaseException | None) -> dict[str, str]:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as trouble:
-        return f"(the message can't be shown: {trouble!r})"
+    except BaseException as trouble:  # this is the task's code: nothing of it may escape
+        return f"(the message can't be shown: {type(trouble).__name__})"
+
+
+def _line_of(error: BaseException) -> str:
+    """For the log: the error as one line, whatever its own methods raise."""
+    text = " ".join(_text_of(error)[:MAX_MESSAGE].split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _task_result(run: Run) -> TaskResult:
@@ -270,9 +275,17 @@ def _tell_finished(
 
 
 def _send(run: Run, signal: Any) -> None:
-    for receiver, error in send(signal, RedisBackend, run.result):
+    try:
+        failures = send(signal, RedisBackend, run.result)
+    except BaseException as error:  # a receiver's SystemExit is no reason for a worker to end
+        failures = [(signal, error)]
+    for receiver, error in failures:
         logger.warning(
-            "A receiver of a task signal failed: %r", receiver, exc_info=error, extra=_extra(run)
+            "A receiver of a task signal failed for %s: %r",
+            run,
+            receiver,
+            exc_info=error,
+            extra=_extra(run),
         )
 
 

@@ -49,7 +49,12 @@ while i < #ARGV do
     redis.call('HSET', m.key, 'era', era, 'doubt', in_doubt, 'fence', digits(m.fence))
     if known.id then  -- another round: what the last one left must not look like this one's
       redis.call('HDEL', m.key, 'return_value', 'error_class', 'error_message', 'traceback',
-                 'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id')
+                 'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id',
+                 'settled')
+      -- What is empty is not sent: an old time, expiry or count would be taken for this round's.
+      for _, name in ipairs({'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata'}) do
+        if not fields[name] then redis.call('HDEL', m.key, name) end
+      end
       redis.call('PERSIST', m.key)
     end
     place(m, next_stamp(m))
