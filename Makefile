@@ -1,6 +1,9 @@
 # make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
 .PHONY: demo test lint faults clean
 .DEFAULT_GOAL := demo
+# A half-made venv is removed, and two targets never install into it at once.
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 VENV ?= .venv
 BIN := $(VENV)/bin

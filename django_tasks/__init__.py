@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from django_tasks.calls.result import TaskResult
     from django_tasks.calls.retries import Retry, Snooze
     from django_tasks.calls.task import Task, django_task
+    from django_tasks.framework import DEFAULT_TASK_BACKEND_ALIAS as DEFAULT_TASK_BACKEND_ALIAS
+    from django_tasks.framework import DEFAULT_TASK_QUEUE_NAME as DEFAULT_TASK_QUEUE_NAME
+    from django_tasks.framework import TaskResultStatus as TaskResultStatus
+    from django_tasks.framework import default_task_backend as default_task_backend
+    from django_tasks.framework import task as task
+    from django_tasks.framework import task_backends as task_backends
 
 _OURS = {
     "django_task": "calls.task",

@@ -123,7 +123,6 @@ class Task:
         return f"{self.func.__module__}.{self.func.__qualname__}"
 
     def using(self, **options: Any) -> Self:
-        """The task with other options; what is None stays."""
         known = ("priority", "queue_name", "run_after", "backend")
         for name in options:
             if name not in known:
@@ -335,9 +334,8 @@ class BaseTaskBackend(ABC):
 
     def get_result(self, result_id: str) -> Any:
         """Raises ``TaskResultDoesNotExist``; here: not supported."""
-        raise NotImplementedError(  # the class that Django raises
-            "This backend does not support retrieving or refreshing results."
-        )
+        # The class that Django raises.
+        raise NotImplementedError("This backend does not support results.")
 
     async def aget_result(self, result_id: str) -> Any:
         return await sync_to_async(self.get_result, thread_sensitive=True)(result_id=result_id)

@@ -86,12 +86,13 @@ def _push_after_commit(drafts: list[Draft], database: str) -> None:
             insert_records([draft.record for draft in others], using=database)
 
 
-def is_open(record_id: str, database: str) -> bool:
-    """Whether this very transaction enqueued the record: it can't have run yet."""
-    connection = connections[database]
-    return connection.in_atomic_block and any(
+def is_open(record_id: str) -> bool:
+    """Whether a transaction that is open in this thread enqueued the call: it can't have run."""
+    return any(
         isinstance(hook[1], Push)
         and any(str(draft.record.id) == record_id for draft in hook[1].drafts)
+        for connection in connections.all(initialized_only=True)
+        if connection.in_atomic_block
         for hook in connection.run_on_commit
     )
 

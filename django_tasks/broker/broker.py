@@ -14,51 +14,22 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from django_tasks.broker import connection, embedded, scripts
+from django_tasks.broker.answers import (
+    Acked,
+    Promotion,
+    Pulse,
+    Reaped,
+    as_dict,
+    messages_of,
+    pulse_of,
+    text_of,
+)
 from django_tasks.broker.keys import QueueKeys, SharedKeys
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
 from django_tasks.errors import BrokerUnavailable
-
-
-@dataclass(frozen=True, slots=True)
-class Acked:
-    """What an ack did: ids by verdict, and what it claimed."""
-
-    accepted: list[str]
-    refused: list[str]
-    unknown: list[str]  # re-assert with the body, then ack again
-    claimed: list[Message]
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a beat learned of one queue. ``age``: seconds since the era began."""
-
-    era: str
-    age: float
-    delivered: str
-    unknown: list[str]  # consumers that were reaped meanwhile
-    holdings: dict[str, dict[str, int]]  # consumer → id → fence
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """``next_due``: seconds until the next scheduled message; None if there is none."""
-
-    promoted: int
-    expired: int
-    next_due: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Reaped:
-    """What one dead consumer held when it was taken back."""
-
-    consumer: str
-    held: int
-    charged: int
 
 
 @dataclass(slots=True)
@@ -98,7 +69,7 @@ class Broker:
 
     def claim(self, queue: str, consumer: str, limit: int = 1) -> list[Message]:
         """Take up to ``limit`` messages from the head of the line. Not to be repeated."""
-        return _messages(self._call("claim", queue, consumer, limit), queue)
+        return messages_of(self._call("claim", queue, consumer, limit), queue)
 
     def claim_in_order(self, queues: Sequence[str], consumer: str, limit: int) -> list[Message]:
         """Claim from the first queue that has something."""
@@ -119,7 +90,7 @@ class Broker:
         by_verdict: dict[int, list[str]] = {1: [], 0: [], -1: []}
         for outcome, verdict in zip(outcomes, verdicts, strict=True):
             by_verdict[verdict].append(outcome.message.id)
-        return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], _messages(claimed, queue))
+        return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], messages_of(claimed, queue))
 
     def give_back(self, queue: str, consumer: str, held: Iterable[tuple[str, int, str]]) -> int:
         """``held``: (id, fence, JSON of the attempt that was stopped, or "")."""
@@ -131,7 +102,7 @@ class Broker:
         """Take back what ``consumer`` held (``running``: what its board shows as running), or
         what every consumer held whose lease ran out."""
         answer = self._call("reap", queue, consumer, *running)
-        return [Reaped(_text(name), held, charged) for name, held, charged in answer]
+        return [Reaped(text_of(name), held, charged) for name, held, charged in answer]
 
     def promote(self, queue: str, limit: int = 1000) -> Promotion:
         """Make ready what is due."""
@@ -151,7 +122,8 @@ class Broker:
         arguments = self._beat_arguments(consumers, register, is_first, is_stopping)
         answers = self._call_all([("beat", queue, arguments) for queue in queues])
         return {
-            queue: _pulse(answer, consumers) for queue, answer in zip(queues, answers, strict=True)
+            queue: pulse_of(answer, consumers)
+            for queue, answer in zip(queues, answers, strict=True)
         }
 
     def reassert(
@@ -212,7 +184,7 @@ class Broker:
         keys = self.keys(queue)
         answers = self._pipeline([("HGETALL", keys.message(one)) for one in record_ids])
         return {
-            record_id: Snapshot.from_hash(record_id, _as_dict(raw))
+            record_id: Snapshot.from_hash(record_id, as_dict(raw))
             for record_id, raw in zip(record_ids, answers, strict=True)
             if raw and not isinstance(raw, Exception)
         }
@@ -220,7 +192,7 @@ class Broker:
     def dirty(self, queue: str, database: str, limit: int = 500) -> list[str]:
         """Ids that the mirror has to copy, oldest mark first."""
         marks = self._execute("ZRANGE", self.keys(queue).dirty(database), 0, limit - 1)
-        return [_text(mark) for mark in marks]
+        return [text_of(mark) for mark in marks]
 
     def unknown_ids(self, queue: str, record_ids: Sequence[str]) -> set[str]:
         """Those the broker does not know (or knows by name only: a re-asserted one)."""
@@ -236,15 +208,15 @@ class Broker:
 
     def holdings(self, queue: str, consumer: str) -> dict[str, int]:
         """What the broker says a consumer holds: id → fence."""
-        raw = _as_dict(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
-        return {_text(name): int(fence) for name, fence in raw.items()}
+        raw = as_dict(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
+        return {text_of(name): int(fence) for name, fence in raw.items()}
 
     def holder(self, queue: str, record_id: str) -> tuple[str, int] | None:
         """(consumer, fence) of a running message; None if nobody holds it."""
         state, consumer, fence = self._execute(
             "HMGET", self.keys(queue).message(record_id), "state", "consumer", "fence"
         )
-        return (_text(consumer), int(fence)) if state == b"RUNNING" else None
+        return (text_of(consumer), int(fence)) if state == b"RUNNING" else None
 
     def backlog(self, queue: str, databases: Sequence[str] = ()) -> dict[str, int]:
         """Counts by place: ready, scheduled, unacked, and dirty (for the given databases)."""
@@ -257,7 +229,7 @@ class Broker:
 
     def queue_names(self) -> set[str]:
         """Every queue that anybody ever announced."""
-        return {_text(name) for name in self._execute("SMEMBERS", self.shared.queues)}
+        return {text_of(name) for name in self._execute("SMEMBERS", self.shared.queues)}
 
     def ping(self) -> str:
         """The server's name and version. Raises ``BrokerUnavailable``, ``BrokerUnusable``."""
@@ -362,34 +334,6 @@ class Broker:
     def _unavailable(self, error: Exception) -> BrokerUnavailable:
         address = connection.redacted(self.settings.broker)
         return BrokerUnavailable(f"The broker at {address} does not serve: {error}")
-
-
-def _messages(answer: Iterable[Sequence[bytes | None]], queue: str) -> list[Message]:
-    return [Message.from_claim(values, queue) for values in answer]
-
-
-def _pulse(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
-    era, age, delivered, unknown, holdings = answer
-    return Pulse(
-        era=_text(era),
-        age=age / 1_000_000,
-        delivered=_text(delivered),
-        unknown=[_text(name) for name in unknown],
-        holdings={
-            consumer: {_text(one): int(fence) for one, fence in _as_dict(held).items()}
-            for consumer, held in zip(consumers, holdings, strict=True)
-        },
-    )
-
-
-def _as_dict(raw: Any) -> dict[bytes, bytes]:
-    if isinstance(raw, dict):
-        return raw
-    return dict(zip(raw[::2], raw[1::2], strict=True))
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "backslashreplace")
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.core import checks
@@ -18,6 +18,9 @@ from django_tasks.calls.task import Task, require_task
 from django_tasks.conf import task_settings
 from django_tasks.errors import InvalidSettings, InvalidTaskOptions, NotATask, TaskQueueError
 from django_tasks.framework import BaseTaskBackend, InvalidTask, task_enqueued
+
+if TYPE_CHECKING:
+    from django_tasks.bridge.outbox import Draft
 
 
 class RedisBackend(BaseTaskBackend):
@@ -47,22 +50,21 @@ class RedisBackend(BaseTaskBackend):
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
         """A row now, a message after commit. Raises ``TaskArgumentError``."""
-        return self.enqueue_signatures([Signature(task, tuple(args), dict(kwargs))])[0]
+        return self.enqueue_drafts([(task, Signature(task, tuple(args), dict(kwargs)).draft())])[0]
 
-    def enqueue_signatures(self, signatures: Sequence[Signature]) -> list[TaskResult]:
-        """Many calls: written in bulk, pushed in chunks; results in order."""
+    def enqueue_drafts(self, drafts: Sequence[tuple[Any, Draft]]) -> list[TaskResult]:
+        """Pairs of a task and the draft of one call of it; results in order."""
         from django_tasks.bridge import outbox
 
-        drafts = [signature.draft() for signature in signatures]
-        outbox.enqueue(drafts)
+        outbox.enqueue([draft for _, draft in drafts])
         results = [
             result.of_new(
                 draft.record,
-                signature.task,
+                task,
                 self.alias,
                 "" if draft.recording == "never" else draft.database,
             )
-            for signature, draft in zip(signatures, drafts, strict=True)
+            for task, draft in drafts
         ]
         if task_enqueued.receivers:
             for one in results:
@@ -112,13 +114,21 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
                 f"enqueue_many() wants calls not yet made, like add.s(1, 2), not {signature!r}."
             )
         by_alias.setdefault(signature.task.backend, []).append(position)
+    backends = {alias: made[first].task.get_backend() for alias, (first, *_) in by_alias.items()}
+    # Every call is checked before any is written, whatever its alias.
+    drafts = {
+        position: (made[position].task, made[position].draft())
+        for alias, positions in by_alias.items()
+        if isinstance(backends[alias], RedisBackend)
+        for position in positions
+    }
     results: list[Any] = [None] * len(made)
-    for positions in by_alias.values():
-        backend = made[positions[0]].task.get_backend()
-        chosen = [made[position] for position in positions]
+    for alias, positions in by_alias.items():
+        backend = backends[alias]
         if isinstance(backend, RedisBackend):
-            enqueued: list[Any] = list(backend.enqueue_signatures(chosen))
+            enqueued: list[Any] = list(backend.enqueue_drafts([drafts[one] for one in positions]))
         else:  # Immediate or Dummy, in tests
+            chosen = [made[position] for position in positions]
             enqueued = [backend.enqueue(one.task, one.args, one.kwargs) for one in chosen]
         for position, one in zip(positions, enqueued, strict=True):
             results[position] = one

@@ -51,6 +51,21 @@ class TaskOptions:
 _OPTIONS = {option.name for option in fields(TaskOptions)}
 
 
+# Read where the task is run, by its name, or by who serves all records: one call can't change them.
+FIXED = frozenset(("name", "aliases", "retry_for", "throws", "backoff", "database"))
+
+
+def changed_for_call(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
+    """``changed``, for ``using()``: what belongs to the task itself is refused."""
+    fixed = sorted(FIXED.intersection(changes))
+    if fixed:
+        raise InvalidTaskOptions(
+            f"{', '.join(fixed)}: this belongs to the task, not to one call of it, and can't be"
+            f" given to using(). Write it at the definition: @django_task({fixed[0]}=…)."
+        )
+    return changed(options, changes)
+
+
 def changed(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
     """``options`` with ``changes`` as a user writes them. Raises ``InvalidTaskOptions``."""
     if not changes:
@@ -71,11 +86,12 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _whole_number(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < _LEAST[name]:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or not _LEAST[name] <= value <= MOST:
         raise InvalidTaskOptions(
-            f"{name} is {value!r}; it must be a whole number, at least {_LEAST[name]}."
+            f"{name} is {value!r}; it must be a whole number, {_LEAST[name]} to {MOST}."
         )
-    return value
+    return int(value)
 
 
 def _errors(name: str, value: Any) -> tuple[type[BaseException], ...]:
@@ -90,11 +106,12 @@ def _errors(name: str, value: Any) -> tuple[type[BaseException], ...]:
 
 
 def _name(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > MAX_NAME or value != value.strip():
+    is_text = isinstance(value, str) and value.isprintable() and value == value.strip()
+    if not is_text or not 0 < len(value) <= MAX_NAME:
         raise InvalidTaskOptions(
             f"{name} is {value!r}; it must be text of 1 to {MAX_NAME} characters."
         )
-    return value
+    return str(value)
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
@@ -123,6 +140,7 @@ def _alias(name: str, value: Any) -> str:
 
 
 _LEAST = {"retries": 0, "max_lost": 1}
+MOST = 1_000_000  # far below what the record's columns hold
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "name": _name,
     "aliases": _names,
@@ -143,9 +161,10 @@ def checked_queue(value: Any) -> str:
         raise InvalidTaskOptions(
             f"The queue's name is {value!r}; it must be text of 1 to {MAX_QUEUE} characters."
         )
-    if any(character in "{}:" or character.isspace() for character in value):
+    if any(one in "{}:" or one.isspace() or not one.isprintable() for one in value):
         raise InvalidTaskOptions(
-            f"The queue's name is {value!r}; it may not hold braces, colons or spaces."
+            f"The queue's name is {value!r}; it may not hold braces, colons, spaces or what can't"
+            " be printed."
         )
     return value
 

@@ -35,14 +35,19 @@ def register(task: Any) -> None:
             f"Two tasks have the name {name!r}: {known.module_path} and {task.module_path}."
             " Give one of them another name=."
         )
-    _tasks[name] = task  # a module loaded anew replaces its tasks
-    for alias in task.options.aliases if hasattr(task, "options") else ():
+    aliases = task.options.aliases if hasattr(task, "options") else ()
+    if _aliases.get(name, name) != name:
+        raise InvalidTaskOptions(
+            f"The name {name!r} of {task.module_path} is an alias of the task {_aliases[name]!r}."
+        )
+    for alias in aliases:
         taken = _aliases.get(alias, alias if alias in _tasks else name)
         if taken != name:
             raise InvalidTaskOptions(
                 f"The alias {alias!r} of the task {name!r} is a name of the task {taken!r}."
             )
-        _aliases[alias] = name
+    _tasks[name] = task  # a module loaded anew replaces its tasks
+    _aliases.update(dict.fromkeys(aliases, name))
 
 
 def find(name: str) -> Any:
@@ -68,6 +73,15 @@ def queue_names(backend: str | None = None) -> list[str]:
     """`default` and every queue that a registered task (of that alias) names."""
     named = {task.queue_name for task in _tasks.values() if backend in (None, task.backend)}
     return sorted(named | {"default"}, key=lambda name: (name != "default", name))
+
+
+def databases() -> set[str]:
+    """Aliases that tasks name for their records, besides what the routers say."""
+    return {
+        task.options.database
+        for task in _tasks.values()
+        if hasattr(task, "options") and task.options.database
+    }
 
 
 def discover(aliases: Iterable[str] = ("default",)) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -109,7 +109,7 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     def _require_outside_transaction(self) -> None:
         from django_tasks.bridge import outbox
 
-        if self.database and outbox.is_open(self.id, self.database):
+        if outbox.is_open(self.id):
             raise ResultInsideTransaction(
                 f"Task {self.id} was enqueued in the transaction that is still open here, and"
                 " starts after its commit: get() would wait for ever. Call get() after the"
@@ -140,22 +140,20 @@ def load(
     """The result with this id. ``queue``, ``database``, ``known``: what the caller knows of it.
 
     Raises ``ResultNotFound``."""
-    from django.db import router
-
     from django_tasks.models import TaskRecord
 
     checked = _checked_id(record_id)
     record = None
     if database is None or queue is None:
-        database = router.db_for_write(TaskRecord)
-        record = TaskRecord.objects.using(database).filter(id=checked).first()
+        record, database = _find_row(checked)
         queue = record.queue_name if record else None
     snapshot = _snapshot(str(checked), alias, queue)
-    if snapshot is not None and not snapshot.is_stub:
-        if known is not None:
-            return _from_snapshot(snapshot, known)
-        record = record or _record_of(snapshot)
-        return _from_snapshot(snapshot, _from_record(record, alias, database))
+    if snapshot is not None and not snapshot.is_stub and not snapshot.is_settled:
+        if known is None:
+            if record is None:  # its row, if it will have one, is where the message says
+                record, database = _record_of(snapshot), snapshot.fields.get("database", "")
+            known = _from_record(record, alias, database)
+        return _from_snapshot(snapshot, known)
     if record is None and database:
         record = TaskRecord.objects.using(database).filter(id=checked).first()
     if record is None:
@@ -164,6 +162,20 @@ def load(
             f" is over (RESULT_TTL, {task_settings(alias).result_ttl} s, where there is no record)."
         )
     return _from_record(record, alias, database)
+
+
+def _find_row(record_id: UUID) -> tuple[TaskRecord | None, str]:
+    """The row and the alias of its database; where there is none, the alias it would have."""
+    from django.db import router
+
+    from django_tasks.models import TaskRecord
+
+    first = router.db_for_write(TaskRecord)
+    for database in (first, *sorted(registry.databases() - {first})):
+        record = TaskRecord.objects.using(database).filter(id=record_id).first()
+        if record is not None:
+            return record, database
+    return None, first
 
 
 def _checked_id(record_id: Any) -> UUID:
@@ -212,7 +224,9 @@ def _task_of(record: TaskRecord, alias: str) -> Any:
 
 
 def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:
-    attempts = list(record.attempts.all()) if record.pk and not record._state.adding else []
+    attempts: list[TaskAttempt | Attempt] = []
+    if not record._state.adding:
+        attempts += record.attempts.all()
     return _result(
         task=_task_of(record, alias),
         record_id=str(record.id),
@@ -233,7 +247,6 @@ def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:
 
 
 def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
-    runs = {run.fence: run for run in snapshot.attempts}
     return _result(
         task=known.task,
         record_id=snapshot.id,
@@ -242,7 +255,7 @@ def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
         arguments=(known.args, known.kwargs),
         alias=known.backend,
         database=known.database,
-        runs=list(runs.values()),
+        runs=_runs_of(snapshot, known.database),
         worker=snapshot.fields.get("consumer", "") or snapshot.worker_id,
         error=(
             snapshot.error_class,
@@ -251,6 +264,18 @@ def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
         ),
         value=json.loads(snapshot.return_value) if snapshot.return_value else None,
     )
+
+
+def _runs_of(snapshot: Snapshot, database: str) -> list[TaskAttempt | Attempt]:
+    """The runs that ended, by fence. The mirror takes those it copied out of the message."""
+    from django_tasks.models import TaskAttempt
+
+    runs: dict[int, TaskAttempt | Attempt] = {run.fence: run for run in snapshot.attempts}
+    ended = snapshot.attempt + snapshot.lost + (snapshot.state == State.SUCCESSFUL)
+    if database and snapshot.is_recorded and len(runs) < ended:
+        copied = TaskAttempt.objects.using(database).filter(record_id=UUID(snapshot.id))
+        runs = {**{run.fence: run for run in copied}, **runs}
+    return [runs[fence] for fence in sorted(runs)]
 
 
 def _result(
@@ -262,7 +287,7 @@ def _result(
     arguments: tuple[list[Any], dict[str, Any]],
     alias: str,
     database: str,
-    runs: list[TaskAttempt] | list[Attempt],
+    runs: Sequence[TaskAttempt | Attempt],
     worker: str,
     error: tuple[str, str, str],
     value: Any,

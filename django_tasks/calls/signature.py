@@ -49,7 +49,7 @@ class Signature:
             task_name=name_of(task),
             description=describe(task.func.__name__, args, kwargs),
             queue_name=task.queue_name,
-            priority=task.priority,
+            priority=int(task.priority),  # 5.0 passes Django's check
             args=args,
             kwargs=kwargs,
             max_attempts=options.retries + 1,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from django_tasks import framework
 from django_tasks.calls import registry
-from django_tasks.calls.options import TaskOptions, changed, one_queue
+from django_tasks.calls.options import TaskOptions, changed, changed_for_call, one_queue
 from django_tasks.calls.signature import Signature
 from django_tasks.errors import InvalidTaskOptions, NotATask
 
@@ -82,7 +82,7 @@ class Task(FrameworkTask[P, R]):
             "backend": backend,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        return replace(self, **changes, options=changed(self.options, options))
+        return replace(self, **changes, options=changed_for_call(self.options, options))
 
 
 @overload

@@ -13,8 +13,7 @@ from django_tasks.conf import TaskSettings
 from django_tasks.worker.board import Board
 from django_tasks.worker.child import Consumer
 from django_tasks.worker.duties import Deliverer, record_databases
-from django_tasks.worker.keeper import mirror_all
-from django_tasks.worker.supervisor import is_mirrored
+from django_tasks.worker.keeper import is_mirrored, mirror_all
 
 
 def burst(

@@ -6,7 +6,6 @@ happens to this process, its supervisor knows what it held and what it ran."""
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import time
@@ -272,21 +271,3 @@ class Consumer:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def end_with_parent(parent: int) -> None:
-    """Die with the supervisor: nobody would renew this process's leases (law 4)."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, Linux
-    except (OSError, AttributeError):
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

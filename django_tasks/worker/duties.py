@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.conf import settings as django_settings
 from django.db import DatabaseError, close_old_connections, router
 
 from django_tasks.bridge.deliver import UNFINISHED, deliver
@@ -26,13 +25,8 @@ def record_databases() -> list[str]:
     """The aliases that may hold records: the one routers write to, and those that tasks name."""
     from django_tasks.calls import registry
 
-    named = [
-        task.options.database
-        for task in registry.all_tasks()
-        if hasattr(task, "options") and task.options.database
-    ]
     first = router.db_for_write(TaskRecord)
-    return [first, *sorted(set(named) - {first} & set(django_settings.DATABASES))]
+    return [first, *sorted(registry.databases() - {first})]
 
 
 @dataclass(slots=True)

@@ -277,8 +277,8 @@ def _tell_finished(
 def _send(run: Run, signal: Any) -> None:
     try:
         failures = send(signal, RedisBackend, run.result)
-    except BaseException as error:  # a receiver's SystemExit is no reason for a worker to end
-        failures = [(signal, error)]
+    except BaseException as end:  # a receiver's SystemExit is no reason for a worker to end
+        failures = [(signal, end)]
     for receiver, error in failures:
         logger.warning(
             "A receiver of a task signal failed for %s: %r",

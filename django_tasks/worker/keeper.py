@@ -120,3 +120,19 @@ def mirror_all(broker: Broker, owner: str | None = None) -> int:
         for database in databases:
             copied += mirror(broker, queue, database)
     return copied
+
+
+def is_drained(broker: Broker, queues: Sequence[str], databases: Sequence[str]) -> bool:
+    """Nothing ready, nothing unacked, everything mirrored: the end of a burst."""
+    for queue in queues:
+        backlog = broker.backlog(queue)
+        if backlog["ready"] or backlog["unacked"]:
+            return False
+    return is_mirrored(broker, databases)
+
+
+def is_mirrored(broker: Broker, databases: Sequence[str]) -> bool:
+    """Whether every row says what its message says."""
+    return not any(
+        broker.backlog(queue, databases)["dirty"] for queue in sorted(broker.queue_names())
+    )

@@ -12,13 +12,10 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from django.db import connections
 
 from django_tasks.broker import Broker
 from django_tasks.broker.message import to_json
@@ -26,9 +23,11 @@ from django_tasks.conf import TaskSettings
 from django_tasks.errors import BrokerUnavailable
 from django_tasks.states import Result
 from django_tasks.worker.board import Board, Held
-from django_tasks.worker.child import Consumer, end_with_parent
+from django_tasks.worker.child import Consumer
+from django_tasks.worker.duties import record_databases
 from django_tasks.worker.health import set_title
-from django_tasks.worker.keeper import Keeper
+from django_tasks.worker.keeper import Keeper, is_drained, is_mirrored
+from django_tasks.worker.processes import fork, kill, let_go_of_databases, reason_of
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -98,7 +97,7 @@ class Supervisor:
     def run(self) -> None:
         """Until the last child ended."""
         self._obey_signals()
-        self._let_go_of_databases()
+        let_go_of_databases()
         gc.collect()
         gc.freeze()  # pages that are never written stay shared with the children
         self._spawn_keeper()
@@ -125,7 +124,7 @@ class Supervisor:
             self._due["promote"] = now + min(max(soonest, 0.01), TICK)
         if self.plan.is_burst and now >= self._due["burst"] and not self.is_stopping:
             self._due["burst"] = now + 0.1
-            if self.signs[0] and is_drained(self.broker, self.plan.queues, _databases()):
+            if self.signs[0] and is_drained(self.broker, self.plan.queues, record_databases()):
                 self._stop()
 
     def _with_broker(self, talk: Callable[[], Any]) -> None:
@@ -231,7 +230,7 @@ class Supervisor:
         board = Board(self.plan.queues)
         # Registered before it can claim; if the broker is away, the next beat does it.
         self._with_broker(lambda: self.broker.beat(self.plan.queues, [consumer], register=True))
-        pid = self._fork(lambda: self._be_child(consumer, board))
+        pid = fork(lambda: self._be_child(consumer, board))
         self.children[pid] = Child(consumer, pid, board)
 
     def _be_child(self, consumer: str, board: Board) -> None:
@@ -252,32 +251,11 @@ class Supervisor:
 
     def _spawn_keeper(self) -> None:
         self._due["keeper"] = time.monotonic() + RESPAWN_PAUSE
-        self.keeper = self._fork(self._be_keeper)
+        self.keeper = fork(self._be_keeper)
 
     def _be_keeper(self) -> None:
         set_title(f"uncut: keeper of {self.name}")
         Keeper(self.name, self.settings, [self.plan.alias], self.signs).run()
-
-    def _fork(self, live: Callable[[], None]) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            return pid
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            end_with_parent(parent)
-            live()
-            code = 0
-        except BaseException:
-            logger.exception("A process of the worker ended by an error of its own")
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)  # the parent's cleanup is not ours
 
     def _bury_the_dead(self) -> None:
         while True:
@@ -290,7 +268,7 @@ class Supervisor:
             if pid == self.keeper:
                 self.keeper = None
                 if not self.is_stopping:
-                    logger.warning("The keeper ended (%s); another is started", _reason(status))
+                    logger.warning("The keeper ended (%s); another is started", reason_of(status))
                 continue
             child = self.children.pop(pid, None)
             if child is None:
@@ -301,12 +279,12 @@ class Supervisor:
         held = child.board.read()
         child.board.close()
         self.deaths.append(Death(child.consumer, held))
-        if status:
-            running = [one.id for one in held if one.is_running]
+        running = [one.id for one in held if one.is_running]
+        if status or running:  # os._exit(0) in a task is a death too
             logger.warning(
                 "The child %s ended (%s)%s",
                 child.consumer,
-                _reason(status),
+                reason_of(status),
                 f" while it ran {', '.join(running)}" if running else "",
             )
             if not held and time.monotonic() - child.born < UNSTARTED:
@@ -361,7 +339,7 @@ class Supervisor:
         self.deadline = now + self.plan.grace
         self._due["beat"] = 0.0  # tell the broker that what is reaped from us is not charged
         for pid in list(self.children):
-            _kill(pid, signal.SIGTERM)
+            kill(pid, signal.SIGTERM)
 
     def _check_time(self) -> None:
         is_orphan = self.plan.parent is not None and os.getppid() != self.plan.parent
@@ -371,7 +349,7 @@ class Supervisor:
             # Killed first, given back after: nobody else may begin while it still runs.
             for pid, child in list(self.children.items()):
                 logger.warning("The grace period is over for %s", child.consumer)
-                _kill(pid, signal.SIGKILL)
+                kill(pid, signal.SIGKILL)
             self.deadline = time.monotonic() + 1.0
 
     def _stop_keeper(self) -> None:
@@ -381,27 +359,20 @@ class Supervisor:
         end = time.monotonic() + 2.0
         while not self.is_away and time.monotonic() < end:
             try:
-                if is_mirrored(self.broker, _databases()):
+                if is_mirrored(self.broker, record_databases()):
                     break
             except BrokerUnavailable:
                 break
             time.sleep(0.02)
-        _kill(self.keeper, signal.SIGTERM)
+        kill(self.keeper, signal.SIGTERM)
         end = time.monotonic() + 6.0
         while time.monotonic() < end:
             pid, _ = os.waitpid(self.keeper, os.WNOHANG)
             if pid:
                 return
             time.sleep(0.02)
-        _kill(self.keeper, signal.SIGKILL)
+        kill(self.keeper, signal.SIGKILL)
         os.waitpid(self.keeper, 0)
-
-    def _let_go_of_databases(self) -> None:
-        """Importing the project may have opened connections and pools; none survives a fork."""
-        connections.close_all()
-        for connection in connections.all(initialized_only=True):
-            if getattr(connection, "pool", None) is not None:
-                connection.close_pool()  # type: ignore[attr-defined]
 
     def _description(self) -> dict[str, str]:
         return {
@@ -411,38 +382,3 @@ class Supervisor:
             "children": to_json({child.consumer: pid for pid, child in self.children.items()}),
             "stopping": "1" if self.is_stopping else "0",
         }
-
-
-def is_drained(broker: Broker, queues: Sequence[str], databases: Sequence[str]) -> bool:
-    """Nothing ready, nothing unacked, everything mirrored: the end of a burst."""
-    for queue in queues:
-        backlog = broker.backlog(queue)
-        if backlog["ready"] or backlog["unacked"]:
-            return False
-    return is_mirrored(broker, databases)
-
-
-def is_mirrored(broker: Broker, databases: Sequence[str]) -> bool:
-    """Whether every row says what its message says."""
-    return not any(
-        broker.backlog(queue, databases)["dirty"] for queue in sorted(broker.queue_names())
-    )
-
-
-def _databases() -> list[str]:
-    from django_tasks.worker.duties import record_databases
-
-    return record_databases()
-
-
-def _kill(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _reason(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit code {os.WEXITSTATUS(status)}"

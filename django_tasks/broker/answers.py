@@ -1,0 +1,76 @@
+"""What the scripts answer: bytes → dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django_tasks.broker.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """What an ack did: ids by verdict, and what it claimed."""
+
+    accepted: list[str]
+    refused: list[str]
+    unknown: list[str]  # re-assert with the body, then ack again
+    claimed: list[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a beat learned of one queue. ``age``: seconds since the era began."""
+
+    era: str
+    age: float
+    delivered: str
+    unknown: list[str]  # consumers that were reaped meanwhile
+    holdings: dict[str, dict[str, int]]  # consumer → id → fence
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """``next_due``: seconds until the next scheduled message; None if there is none."""
+
+    promoted: int
+    expired: int
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What one dead consumer held when it was taken back."""
+
+    consumer: str
+    held: int
+    charged: int
+
+
+def messages_of(answer: Iterable[Sequence[bytes | None]], queue: str) -> list[Message]:
+    return [Message.from_claim(values, queue) for values in answer]
+
+
+def pulse_of(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
+    era, age, delivered, unknown, holdings = answer
+    return Pulse(
+        era=text_of(era),
+        age=age / 1_000_000,
+        delivered=text_of(delivered),
+        unknown=[text_of(name) for name in unknown],
+        holdings={
+            consumer: {text_of(one): int(fence) for one, fence in as_dict(held).items()}
+            for consumer, held in zip(consumers, holdings, strict=True)
+        },
+    )
+
+
+def as_dict(raw: Any) -> dict[bytes, bytes]:
+    if isinstance(raw, dict):
+        return raw
+    return dict(zip(raw[::2], raw[1::2], strict=True))
+
+
+def text_of(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
