@@ -30,9 +30,10 @@ faults: $(VENV)/dev.stamp
 	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q tests/broker/test_machine.py
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/it."; exit 1; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed; say where: PYTHON=/path/to/it make."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
-		echo "$(PYTHON) lacks venv or ensurepip; install them (Debian: apt install python3-venv)."; \
+		echo "$(PYTHON) has no venv or no ensurepip; on Debian: apt install python3-venv."; \
 		exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV)
@@ -46,4 +47,5 @@ $(VENV)/dev.stamp: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/demo.stamp
 
 clean:
-	rm -rf $(VENV) .venv-* var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache

@@ -6,6 +6,7 @@ alone, and needs nothing that it may have replaced."""
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 from django.core import checks
 
 OURS, BACKPORT = "django-tasks-uncut", "django-tasks"
-CURE = f"pip uninstall {BACKPORT}; pip install --force-reinstall --no-deps {OURS}"
 
 
 def problems() -> list[str]:
@@ -28,17 +28,23 @@ def problems() -> list[str]:
         found.append(f"{folder / '__init__.py'} is not ours: {BACKPORT} replaced it.")
     if not (folder / "apps.py").exists():
         found.append(f"{folder / 'apps.py'} is gone: uninstalling {BACKPORT} deletes it.")
-    owners = metadata.packages_distributions().get("django_tasks", [])
-    if BACKPORT in owners:
+    if _has_backport():
+        # Also where our files came last: its uninstallation would take them along.
         found.append(
             f"The distribution {BACKPORT} is installed too: both bring the package django_tasks."
         )
     return found
 
 
+def cure() -> str:
+    """What to type."""
+    install = f"pip install --force-reinstall --no-deps {OURS}"
+    return f"pip uninstall {BACKPORT}; {install}" if _has_backport() else install
+
+
 def check_installation(**_: Any) -> list[checks.CheckMessage]:
     """``django_tasks.E001``: files of this package were replaced or deleted."""
-    return [checks.Error(problem, hint=CURE, id="django_tasks.E001") for problem in problems()]
+    return [checks.Error(problem, hint=cure(), id="django_tasks.E001") for problem in problems()]
 
 
 def require_whole_installation() -> None:
@@ -47,7 +53,13 @@ def require_whole_installation() -> None:
     if found:
         from django_tasks.errors import BrokenInstallation
 
-        raise BrokenInstallation(f"{' '.join(found)} Cure: {CURE}")
+        raise BrokenInstallation(f"{' '.join(found)} Cure: {cure()}")
+
+
+def _has_backport() -> bool:
+    owners = metadata.packages_distributions().get("django_tasks", [])
+    # Installers write a distribution's name as its author did: with dashes, dots or underscores.
+    return BACKPORT in {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
 
 
 checks.register(check_installation, "django_tasks")

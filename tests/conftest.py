@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django_tasks.broker import Broker
 from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings, task_settings
 from tests.servers import Server
+from tests.wheels import build_distributions
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +47,14 @@ def queue(server: Server, settings: Any) -> TaskSettings:
         "MODULES": ["tests.tasks"],
     }
     return task_settings()
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with our sdist and the wheel built from it."""
+    folder = tmp_path_factory.mktemp("distributions")
+    build_distributions(folder)
+    return folder
 
 
 def make_message(**given: Any) -> Message:

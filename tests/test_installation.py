@@ -1,143 +1,122 @@
-"""The unrelated distribution `django-tasks` brings the same package: found in every order.
+"""The backport ``django-tasks`` brings the same import name: each order of the two is found.
 
-Its wheel is made here with the files that matter (`__init__.py`, `apps.py`, a module of its own),
-so that the test needs no network; pip installs and uninstalls both for real."""
+Its wheel is written here with the files that the real one (0.12) shares with ours, so that the
+test needs no network; pip installs and uninstalls both for real."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.test_packaging import wheel  # noqa: F401 (a fixture)
+from django_tasks import installation
+from django_tasks.errors import BrokenInstallation
+from tests.wheels import Environment, write_wheel
 
 BACKPORT = {
-    "django_tasks/__init__.py": "from importlib import metadata\nVERSION = 'theirs'\n",
+    "django_tasks/__init__.py": (
+        "def task(function):\n    return function\n\n\n__all__ = ['task']\n"
+    ),
     "django_tasks/apps.py": (
         "from django.apps import AppConfig\n\n\n"
-        "class TasksAppConfig(AppConfig):\n    name = 'django_tasks'\n"
+        "class TasksAppConfig(AppConfig):\n"
+        "    name = 'django_tasks'\n\n"
+        "    def ready(self):\n"
+        "        from . import signals  # noqa: F401\n"
     ),
-    "django_tasks/task.py": "def task(function):\n    return function\n",
-    "django_tasks-0.9.0.dist-info/METADATA": (
-        "Metadata-Version: 2.1\nName: django-tasks\nVersion: 0.9.0\n"
-    ),
-    "django_tasks-0.9.0.dist-info/WHEEL": (
-        "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    ),
+    "django_tasks/py.typed": "",
+    "django_tasks/signals.py": "task_enqueued = object()\n",
 }
 SETTINGS = """
-SECRET_KEY = "x"
-USE_TZ = True
+SECRET_KEY = "only for tests"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django_tasks"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {
+    "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}}}
+USE_TZ = True
 DJANGO_TASKS = {"BROKER": "redis://127.0.0.1:1/0"}
-SILENCED_SYSTEM_CHECKS = ["django_tasks.W002"]
 """
 
 
-class Environment:
-    """A virtual environment that sees this one's packages, save ours."""
+class Site(Environment):
+    """A user's environment and project."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        venv.create(folder, with_pip=False)
-        self.python = folder / "bin" / "python"
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        self.site = folder / "lib" / version / "site-packages"
-        # Not --system-site-packages: an editable install of ours would be seen too.
-        for path in Path(os.path.dirname(os.path.dirname(pytest.__file__))).iterdir():
-            if "uncut" not in path.name and not (self.site / path.name).exists():
-                (self.site / path.name).symlink_to(path)
-        (self.folder / "plain_settings.py").write_text(SETTINGS)
+        super().__init__(folder)
+        (folder / "shop.py").write_text(SETTINGS)
 
-    def pip(self, *arguments: str) -> None:
-        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    def check(self) -> str:
+        """What ``manage.py check`` says; "" if nothing."""
+        shown = self.run("-m", "django", "check", settings="shop")
+        assert (shown.returncode == 0) == ("no issues" in shown.stdout), shown
+        return shown.stderr
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            "DJANGO_SETTINGS_MODULE": "plain_settings",
-            "PYTHONPATH": str(self.folder),
-        }
-        command = [str(self.python), "-m", "django", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=self.folder
-        )
+    def runworker(self) -> tuple[int, str]:
+        """Exit code and what was said."""
+        shown = self.run("-m", "django", "runworker", "--burst", settings="shop")
+        return shown.returncode, shown.stderr
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "env")
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path / "site")
 
 
 @pytest.fixture
-def backport(tmp_path: Path) -> Path:
-    made = tmp_path / "django_tasks-0.9.0-py3-none-any.whl"
-    with zipfile.ZipFile(made, "w") as archive:
-        for name, text in BACKPORT.items():
-            archive.writestr(name, text)
-        record = "".join(f"{name},,\n" for name in BACKPORT)
-        archive.writestr(
-            "django_tasks-0.9.0.dist-info/RECORD",
-            record + "django_tasks-0.9.0.dist-info/RECORD,,\n",
-        )
-    return made
+def ours(distributions: Path) -> Path:
+    [wheel] = distributions.glob("*.whl")
+    return wheel
 
 
-def install(environment: Environment, made: Path) -> None:
-    environment.pip("install", "--quiet", "--no-deps", "--no-index", str(made))
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    return write_wheel(tmp_path, "django-tasks", "0.12.0", BACKPORT)
 
 
-def test_alone_nothing_is_wrong(environment: Environment, wheel: Path) -> None:  # noqa: F811
-    install(environment, wheel)
-
-    checked = environment.manage("check")
-
-    assert checked.returncode == 0, checked.stderr
-
-
-@pytest.mark.parametrize("order", ["backport last", "backport first"])
-def test_both_installed_is_said_with_the_cure(
-    environment: Environment,
-    wheel: Path,  # noqa: F811
-    backport: Path,
-    order: str,
+def test_the_backport_installed_after_us_is_found_and_so_are_the_files_it_takes_along(
+    site: Site, ours: Path, theirs: Path
 ) -> None:
-    both = [wheel, backport] if order == "backport last" else [backport, wheel]
-    for made in both:
-        install(environment, made)
+    site.install(ours)
+    whole = site.check()
+    site.install(theirs)
+    replaced, refused = site.check(), site.runworker()
+    site.pip("uninstall", "--yes", "django-tasks")
+    deleted, refused_again = site.check(), site.runworker()
+    site.pip("install", "--no-index", "--force-reinstall", "--no-deps", str(ours))
+    mended = site.check()
 
-    checked = environment.manage("check")
-    started = environment.manage("runworker")
+    assert whole == mended == ""
+    assert "django_tasks.E001" in replaced
+    assert "__init__.py is not ours: django-tasks replaced it" in replaced
+    assert "HINT: pip uninstall" in replaced
+    assert "The distribution django-tasks is installed too" in replaced
+    assert refused[0] == refused_again[0] == 2
+    assert "not ours" in refused[1]
+    assert "--force-reinstall --no-deps django-tasks-uncut" in refused[1]
+    assert "Traceback" not in refused[1] + refused_again[1]
+    assert "__init__.py is gone" in deleted
+    assert "apps.py is gone" in deleted
+    assert "is installed too" not in deleted
+    assert "pip uninstall" not in deleted
 
-    assert checked.returncode == 1
-    assert "django_tasks.E001" in checked.stderr
-    assert "pip uninstall django-tasks" in checked.stderr
-    assert started.returncode == 2
-    assert "pip uninstall django-tasks" in started.stderr
-    assert "Traceback" not in started.stderr
 
-
-def test_what_its_uninstallation_deleted_is_said(
-    environment: Environment,
-    wheel: Path,  # noqa: F811
-    backport: Path,
+def test_the_backport_installed_before_us_is_found_before_it_takes_our_files_along(
+    site: Site, ours: Path, theirs: Path
 ) -> None:
-    install(environment, wheel)
-    install(environment, backport)
-    environment.pip("uninstall", "--quiet", "--yes", "django-tasks")
+    site.install(theirs)
+    site.install(ours)
+    together, refused = site.check(), site.runworker()
+    site.pip("uninstall", "--yes", "django-tasks")
+    deleted = site.check()
 
-    checked = environment.manage("check")
-    started = environment.manage("runworker")
+    assert "The distribution django-tasks is installed too" in together
+    assert "replaced" not in together
+    assert refused[0] == 2
+    assert "__init__.py is gone" in deleted
 
-    assert "__init__.py is gone" in checked.stderr + checked.stdout
-    assert checked.returncode == 1
-    assert started.returncode == 2
-    assert "force-reinstall" in started.stderr
+
+def test_what_the_tests_run_on_is_whole() -> None:
+    installation.require_whole_installation()
+
+    assert installation.problems() == []
+    assert installation.check_installation() == []
+    assert issubclass(BrokenInstallation, Exception)

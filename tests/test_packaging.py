@@ -1,84 +1,108 @@
-"""What a stranger installs: the built wheel holds every file and imports."""
+"""What a release holds: sdist and wheel are built as for a release, looked into and installed."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
+import tarfile
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "django_tasks"
+import django_tasks
+from tests.wheels import ROOT, Environment
+
+# All that a user's project needs at once; each public name, and each script by its loader.
+PROGRAM = """
+import json, pathlib
+import django_tasks
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["django.contrib.contenttypes", "django_tasks"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+import django; django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+print(json.dumps({
+    "file": django_tasks.__file__,
+    "names": [name for name in django_tasks.__all__ if getattr(django_tasks, name)],
+    "rows": django_tasks.models.TaskRecord.objects.count(),
+}))
+"""
+
+
+def tree() -> dict[str, bytes]:
+    """Every file of the package as it lies in the repository: path → bytes."""
+    return {
+        str(path.relative_to(ROOT)): path.read_bytes()
+        for path in (ROOT / "django_tasks").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".po"
+    }
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing is left in the tree; no network."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    for path in PACKAGE.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            target = source / path.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target)]
-    built = subprocess.run([*command, str(source)], capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout + built.stderr
-    [made] = target.glob("*.whl")
-    return made
+def wheel(distributions: Path) -> zipfile.ZipFile:
+    [path] = distributions.glob("*.whl")
+    return zipfile.ZipFile(path)
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
-    wanted = {
-        str(path.relative_to(ROOT))
-        for path in PACKAGE.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-
-    packed = set(zipfile.ZipFile(wheel).namelist())
-
-    assert wanted - packed == set()
-    assert {"django_tasks/py.typed", "django_tasks/broker/lua/_claim.lua"} <= packed
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return message_from_bytes(wheel.read(name))
 
 
-def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
-    packed = zipfile.ZipFile(wheel).namelist()
+def test_the_wheel_holds_every_file_of_the_package_byte_for_byte(wheel: zipfile.ZipFile) -> None:
+    packed = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
 
-    others = [name for name in packed if not name.startswith(("django_tasks/", "django_tasks_unc"))]
-
-    assert others == []
-
-
-def test_the_installed_wheel_finds_its_scripts(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[1]);"
-        "import django_tasks.broker.scripts as scripts;"
-        "print(scripts.__file__, len(scripts.load('ack').text) > 1000)"
-    )
-
-    shown = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd="/"
-    )
-
-    assert shown.stdout.split() == [
-        str(tmp_path / "django_tasks" / "broker" / "scripts.py"),
-        "True",
-    ], shown.stderr
+    assert {path.suffix for path in map(Path, packed)} >= {".py", ".lua", ".typed"}
+    assert packed == tree()
 
 
-def test_the_metadata_is_that_of_setup_cfg(wheel: Path) -> None:
-    archive = zipfile.ZipFile(wheel)
-    [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+def test_the_sdist_holds_what_the_wheel_is_built_from(distributions: Path) -> None:
+    [path] = distributions.glob("*.tar.gz")
 
-    metadata = archive.read(name).decode()
+    with tarfile.open(path) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
 
-    assert "Name: django-tasks-uncut\n" in metadata
-    assert "Requires-Python: >=3.11\n" in metadata
-    for required in ("Django<6.2,>=5.2", "redis[hiredis]", "django-redis"):
-        assert f"Requires-Dist: {required}" in metadata
+    assert names >= {*tree(), "setup.cfg", "pyproject.toml", "README.md", "LICENSE"}
+
+
+def test_the_metadata_says_what_is_needed(metadata: Message) -> None:
+    needed = [one for one in metadata.get_all("Requires-Dist", []) if "extra ==" not in one]
+    names = sorted(one.partition("<")[0].partition(">")[0] for one in needed)
+
+    assert metadata["Name"] == django_tasks.__distribution__ == "django-tasks-uncut"
+    assert metadata["Version"] == django_tasks.__version__
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert names == ["Django", "django-redis", "redis[hiredis]"]
+    assert set(metadata.get_all("Provides-Extra", [])) >= {"embedded", "postgres", "dev"}
+
+
+def test_all_metadata_is_in_setup_cfg() -> None:
+    tables = [
+        line.strip("[]\n")
+        for line in (ROOT / "pyproject.toml").read_text().splitlines()
+        if line.startswith("[")
+    ]
+
+    assert [name for name in tables if not name.startswith("tool.")] == ["build-system"]
+
+
+def test_the_installed_wheel_works_without_the_repository(
+    distributions: Path, tmp_path: Path
+) -> None:
+    [path] = distributions.glob("*.whl")
+    environment = Environment(tmp_path / "venv")
+    environment.install(path)
+
+    shown = environment.run("-c", PROGRAM)
+
+    assert shown.returncode == 0, shown.stderr
+    told = json.loads(shown.stdout)
+    assert Path(told["file"]).is_relative_to(environment.site_packages)
+    assert told["names"] == django_tasks.__all__
+    assert told["rows"] == 0

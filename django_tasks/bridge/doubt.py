@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db import connections
+
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.models import TaskRecord
 from django_tasks.states import FINAL, Recording
@@ -15,7 +17,7 @@ def settle_doubts(messages: Sequence[Message]) -> list[Outcome]:
     "dropped" if it was deleted. The others may run. Raises ``DatabaseError``."""
     by_database: dict[str, list[Message]] = {}
     for message in messages:
-        if message.doubt and message.database and not message.broken:
+        if message.doubt and message.database in connections and not message.broken:
             by_database.setdefault(message.database, []).append(message)
     outcomes: list[Outcome] = []
     for database, doubtful in by_database.items():

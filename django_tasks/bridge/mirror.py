@@ -158,17 +158,15 @@ def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mar
 def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> None:
     """``record="after"``: the mirror writes the row; and dead letters that never had one."""
     missing = [
-        to_record(one)
+        to_record(one, queue)
         for one in batch
         if one.fields.get("record") == Recording.AFTER and not one.is_recorded
     ]
     missing += [
-        to_unreadable_record(one)
+        to_unreadable_record(one, queue)
         for one in batch
         if one.fields.get("record") == "unreadable" and not one.is_recorded
     ]
-    for record in missing:
-        record.queue_name = queue
     if missing:
         insert_missing_records(missing, using=database)
 

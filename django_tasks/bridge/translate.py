@@ -39,6 +39,7 @@ def to_message(
         expires=record.expires,
         max_attempts=record.max_attempts,
         max_lost=metadata.get("max_lost", MAX_LOST),
+        backoff=to_json(metadata["backoff"]) if "backoff" in metadata else "",
         record=str(recording),
         database="" if recording == Recording.NEVER else database,
         round=record.round,
@@ -72,14 +73,14 @@ def to_row(snapshot: Snapshot) -> list[Any]:
     return [values[name] if name in values else getattr(snapshot, name) for name in MIRRORED]
 
 
-def to_record(snapshot: Snapshot) -> TaskRecord:
+def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
     """A new row for a message that has none: ``record="after"``, and what nobody can read, whose
     fields go into ``metadata`` (bounded)."""
     fields = snapshot.fields
     record = TaskRecord(
         task_name=(fields.get("task") or "?")[:200],
         description=fields.get("description", ""),
-        queue_name=fields.get("queue", ""),
+        queue_name=queue,
         priority=int(fields.get("priority") or 0),
         args=_decoded(fields.get("args")) or [],
         kwargs=_decoded(fields.get("kwargs")) or {},
@@ -95,10 +96,10 @@ def to_record(snapshot: Snapshot) -> TaskRecord:
     return record
 
 
-def to_unreadable_record(snapshot: Snapshot) -> TaskRecord:
+def to_unreadable_record(snapshot: Snapshot, queue: str) -> TaskRecord:
     """A row for fields that make no message of ours: task ``?``, the fields in ``metadata``."""
     shown = {name: text[:1000] for name, text in list(snapshot.fields.items())[:50]}
-    record = TaskRecord(task_name="?", metadata={"message": shown})
+    record = TaskRecord(task_name="?", queue_name=queue, metadata={"message": shown})
     for name, value in zip(MIRRORED, to_row(snapshot), strict=True):
         setattr(record, name, value)
     return record

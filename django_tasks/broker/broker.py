@@ -106,8 +106,15 @@ class Broker:
 
     def promote(self, queue: str, limit: int = 1000) -> Promotion:
         """Make ready what is due."""
-        promoted, expired, due = self._call("promote", queue, limit)
-        return Promotion(promoted, expired, None if due < 0 else due / 1_000_000)
+        return self.promote_all([queue], limit)[0]
+
+    def promote_all(self, queues: Sequence[str], limit: int = 1000) -> list[Promotion]:
+        """``promote`` for several queues in one round trip."""
+        answers = self._call_all([("promote", queue, [limit]) for queue in queues])
+        return [
+            Promotion(promoted, expired, None if due < 0 else due / 1_000_000)
+            for promoted, expired, due in answers
+        ]
 
     def beat(
         self,
@@ -193,6 +200,16 @@ class Broker:
         """Ids that the mirror has to copy, oldest mark first."""
         marks = self._execute("ZRANGE", self.keys(queue).dirty(database), 0, limit - 1)
         return [text_of(mark) for mark in marks]
+
+    def dirty_places(
+        self, queues: Sequence[str], databases: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """The (queue, database) pairs that the mirror has something to do for."""
+        places = [(queue, database) for queue in queues for database in databases]
+        counts = self._pipeline(
+            [("ZCARD", self.keys(queue).dirty(database)) for queue, database in places]
+        )
+        return [place for place, count in zip(places, counts, strict=True) if count]
 
     def unknown_ids(self, queue: str, record_ids: Sequence[str]) -> set[str]:
         """Those the broker does not know (or knows by name only: a re-asserted one)."""

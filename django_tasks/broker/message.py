@@ -23,7 +23,7 @@ _MICROSECOND = timedelta(microseconds=1)
 CLAIM_FIELDS = (
     "id fence revision doubt era suspect expires database record ttl round attempt lost"
     " max_attempts max_lost task args kwargs priority score release enqueued_at metadata"
-    " description run_after version recorded"
+    " description run_after version recorded backoff"
 ).split()
 
 
@@ -56,6 +56,7 @@ class Message:
     expires: datetime | None = None
     max_attempts: int = 1
     max_lost: int = 3
+    backoff: str = ""  # JSON: this call's own first delay, factor, ceiling, jitter
     record: str = "first"
     database: str = "default"  # alias of the row's database; "" if there will be no row
     round: int = 1
@@ -101,6 +102,7 @@ class Message:
             "suspect": "1" if self.suspect else "",
             "description": self.description,
             "release": self.release,
+            "backoff": self.backoff,
             "metadata": "" if self.metadata == "{}" else self.metadata,
         }
         pairs.update((name, text) for name, text in optional.items() if text)
@@ -119,7 +121,7 @@ class Message:
                 queue=queue,
                 task="?",
                 fence=int(given["fence"] or 0),
-                database=_text(given["database"]) or "default",
+                database=(given["database"] or b"default").decode("utf-8", "replace"),
                 broken=f"{type(error).__name__}: {error}",
             )
 
@@ -155,6 +157,7 @@ def _decode(given: Mapping[str, bytes | None]) -> dict[str, Any]:
         "expires": from_us(given["expires"]),
         "max_attempts": int(given["max_attempts"] or 1),
         "max_lost": int(given["max_lost"] or 3),
+        "backoff": _text(given["backoff"]),
         "record": _text(given["record"]) or "first",
         "database": _text(given["database"]),
         "round": int(given["round"] or 1),

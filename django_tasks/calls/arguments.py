@@ -22,6 +22,7 @@ from django_tasks.errors import (
 )
 
 _PLAIN = frozenset({str, int, bool, type(None)})
+MAX_BITS = 14_000  # of a whole number; Python itself writes out no more than 4,300 digits
 MAX_DESCRIPTION = 200  # characters
 
 
@@ -58,7 +59,7 @@ def normalize(
 ) -> tuple[list[Any], dict[str, Any]]:
     """The arguments as JSON will give them back. Raises ``TaskArgumentError``."""
     bound = bind(function, takes_context, args, kwargs)
-    if all(type(value) in _PLAIN for value in (*args, *kwargs.values())):
+    if all(map(_is_plain, (*args, *kwargs.values()))):
         return list(args), dict(kwargs)
     names = _positional_names(bound.signature, len(args))
 
@@ -76,6 +77,11 @@ def normalize(
         [checked(name, value) for name, value in zip(names, args, strict=True)],
         {name: checked(name, value) for name, value in kwargs.items()},
     )
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    return kind in _PLAIN and (kind is not int or value.bit_length() <= MAX_BITS)
 
 
 def _positional_names(signature: inspect.Signature, count: int) -> list[str]:
@@ -99,7 +105,11 @@ def to_json_types(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     match value:
-        case None | bool() | str() | int():
+        case None | bool() | str():
+            return value
+        case int():
+            if value.bit_length() > MAX_BITS:
+                raise ValueError("a whole number of more than 4,000 digits. Pass hex(value)")
             return value
         case float():
             if not math.isfinite(value):
@@ -128,7 +138,7 @@ def _key(key: Any) -> Any:
 
 
 def _article(name: str) -> str:
-    return f"{'an' if name[:1].upper() in 'AEIOU' else 'a'} {name}"
+    return f"{'an' if name[:1].upper() in 'AEIO' else 'a'} {name}"
 
 
 def _cure(value: Any) -> str:
@@ -164,7 +174,7 @@ def checked_size(name: str, args: list[Any], kwargs: dict[str, Any], limit: int)
 
 def checked_return_value(name: str, value: Any) -> Any:
     """What a task returned, in JSON's types. Raises ``ReturnValueNotSerializable``."""
-    if type(value) in _PLAIN:
+    if _is_plain(value):
         return value
     try:
         return to_json_types(value)

@@ -11,7 +11,7 @@ from django.core import checks
 
 from django_tasks import framework
 from django_tasks.calls import registry, result
-from django_tasks.calls.options import checked_queue
+from django_tasks.calls.options import checked_priority, checked_queue
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.signature import Signature
 from django_tasks.calls.task import Task, require_task
@@ -39,6 +39,7 @@ class RedisBackend(BaseTaskBackend):
     def validate_task(self, task: Any) -> None:
         """Raises ``InvalidTaskOptions`` for what can't be enqueued here."""
         checked_queue(task.queue_name)
+        checked_priority(task.priority)
         is_relative = isinstance(task.run_after, timedelta)  # becomes a time at the enqueue
         try:
             super().validate_task(_without_run_after(task) if is_relative else task)

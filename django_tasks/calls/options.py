@@ -15,6 +15,7 @@ from django_tasks.errors import InvalidTaskOptions
 from django_tasks.states import Recording
 
 DJANGO_OPTIONS = ("queue", "queue_name", "priority", "backend", "takes_context")
+LEAST_PRIORITY, GREATEST_PRIORITY = -100, 100
 MAX_NAME = 200  # characters: the width of TaskRecord.task_name
 MAX_QUEUE = 100  # characters: the width of TaskRecord.queue_name
 
@@ -52,7 +53,7 @@ _OPTIONS = {option.name for option in fields(TaskOptions)}
 
 
 # Read where the task is run, by its name, or by who serves all records: one call can't change them.
-FIXED = frozenset(("name", "aliases", "retry_for", "throws", "backoff", "database"))
+FIXED = frozenset(("name", "aliases", "retry_for", "throws", "database"))
 
 
 def changed_for_call(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
@@ -167,6 +168,16 @@ def checked_queue(value: Any) -> str:
             " be printed."
         )
     return value
+
+
+def checked_priority(value: Any) -> None:
+    """Raises ``InvalidTaskOptions``; 5.0 is as good as 5."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not LEAST_PRIORITY <= value <= GREATEST_PRIORITY or value != int(value):
+        raise InvalidTaskOptions(
+            f"priority is {value!r}; it must be a whole number from {LEAST_PRIORITY} to"
+            f" {GREATEST_PRIORITY}, higher first."
+        )
 
 
 def one_queue(queue: Any, queue_name: Any) -> str | None:

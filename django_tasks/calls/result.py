@@ -147,11 +147,12 @@ def load(
     if database is None or queue is None:
         record, database = _find_row(checked)
         queue = record.queue_name if record else None
-    snapshot = _snapshot(str(checked), alias, queue)
+    snapshot, found_in = _snapshot(str(checked), alias, queue)
     if snapshot is not None and not snapshot.is_stub and not snapshot.is_settled:
         if known is None:
             if record is None:  # its row, if it will have one, is where the message says
-                record, database = _record_of(snapshot), snapshot.fields.get("database", "")
+                record = _record_of(snapshot, found_in)
+                database = snapshot.fields.get("database", "")
             known = _from_record(record, alias, database)
         return _from_snapshot(snapshot, known)
     if record is None and database:
@@ -185,8 +186,8 @@ def _checked_id(record_id: Any) -> UUID:
         raise ResultNotFound(f"{record_id!r} is not the id of a task result (a UUID).") from None
 
 
-def _snapshot(record_id: str, alias: str, queue: str | None) -> Snapshot | None:
-    """The message, if the broker answers and knows it."""
+def _snapshot(record_id: str, alias: str, queue: str | None) -> tuple[Snapshot | None, str]:
+    """The message and its queue, if the broker answers and knows it."""
     from django_tasks.broker import get_broker
 
     broker = get_broker(alias)
@@ -195,17 +196,17 @@ def _snapshot(record_id: str, alias: str, queue: str | None) -> Snapshot | None:
         for name in queues:
             found = broker.snapshots(name, [record_id])
             if found:
-                return found[record_id]
+                return found[record_id], name
     except BrokerUnavailable:
         pass  # the row knows, a little later
-    return None
+    return None, ""
 
 
-def _record_of(snapshot: Snapshot) -> TaskRecord:
+def _record_of(snapshot: Snapshot, queue: str) -> TaskRecord:
     """An unsaved row for a message without one (record="never", or "after" and not yet copied)."""
     from django_tasks.bridge.translate import to_record
 
-    return to_record(snapshot)
+    return to_record(snapshot, queue)
 
 
 def _task_of(record: TaskRecord, alias: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_tasks.calls.arguments import checked_size, describe, normalize
 from django_tasks.calls.options import TaskOptions
-from django_tasks.calls.registry import name_of
+from django_tasks.calls.registry import find, name_of
 from django_tasks.conf import task_settings
 
 if TYPE_CHECKING:
@@ -45,8 +45,11 @@ class Signature:
             metadata["backend"] = task.backend
         if options.max_lost != _PLAIN_OPTIONS.max_lost:
             metadata["max_lost"] = options.max_lost
+        name = name_of(task)
+        if options.backoff != own_options(name).backoff:
+            metadata["backoff"] = astuple(options.backoff)
         record = TaskRecord(
-            task_name=name_of(task),
+            task_name=name,
             description=describe(task.func.__name__, args, kwargs),
             queue_name=task.queue_name,
             priority=int(task.priority),  # 5.0 passes Django's check
@@ -65,6 +68,12 @@ class Signature:
             alias=task.backend,
             database=options.database or router.db_for_write(TaskRecord),
         )
+
+
+def own_options(name: str) -> TaskOptions:
+    """The options that a task was declared with, whatever ``using()`` made of them since."""
+    options: TaskOptions = getattr(find(name), "options", _PLAIN_OPTIONS)
+    return options
 
 
 def moment(run_after: datetime | timedelta | None, now: datetime) -> datetime | None:

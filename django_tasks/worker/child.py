@@ -102,11 +102,14 @@ class Consumer:
         """What must not run, of the messages in doubt (law 6)."""
         if not any(message.doubt for message in batch):
             return []
+        has_failed = False  # said once
         while not self.is_stopping:
             try:
                 return settle_doubts(batch)
             except DatabaseError as error:
-                logger.warning("The rows of messages in doubt can't be read: %s", error)
+                if not has_failed:
+                    logger.warning("The rows of messages in doubt can't be read: %s", error)
+                has_failed = True
                 self._pause(AWAY_WAIT)
         return []
 

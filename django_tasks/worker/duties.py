@@ -87,13 +87,14 @@ class Deliverer:
             self.broker.delivered(queue, pulse.era)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Duty:
     """``period``: seconds between two runs; ``lease``: for how long a worker keeps the duty."""
 
     name: str
     period: float
     perform: Callable[[], None]
+    has_failed: bool = False  # said already: what is away for an hour is not said 3,600 times
 
     @property
     def lease(self) -> float:
@@ -110,15 +111,21 @@ def duties(deliverer: Deliverer) -> list[Duty]:
 
 
 def perform(duty: Duty, broker: Broker, owner: str) -> bool:
-    """Do a duty if this worker has it now. What fails is tried again at the next period."""
+    """Do a duty if this worker has it now. What fails is tried again at the next period, and said
+    once until it succeeds."""
     try:
         if not broker.lease(duty.name, owner, duty.lease):
             return False
         duty.perform()
+        duty.has_failed = False
     except (BrokerUnavailable, DatabaseError) as error:
-        logger.warning("The duty %s waits: %s", duty.name, error)
+        if not duty.has_failed:
+            logger.warning("The duty %s waits: %s", duty.name, error)
+        duty.has_failed = True
     except Exception:
-        logger.exception("The duty %s failed; it is tried again", duty.name)
+        if not duty.has_failed:
+            logger.exception("The duty %s failed; it is tried again", duty.name)
+        duty.has_failed = True
     finally:
         close_old_connections()
     return True

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import traceback as traceback_module
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import close_old_connections
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 
 from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
@@ -18,7 +19,7 @@ from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import TaskContext
 from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.result import TaskResult
-from django_tasks.calls.retries import Snooze
+from django_tasks.calls.retries import Backoff, RetryPolicy, Snooze
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
 from django_tasks.framework import TaskError
@@ -55,6 +56,14 @@ class Run:
     def options(self) -> TaskOptions:
         options: TaskOptions = getattr(self.task, "options", _PLAIN_OPTIONS)
         return options
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How often and how soon: as the call was enqueued; for which errors: as the code says."""
+        policy = replace(self.options.retry_policy, retries=self.message.max_attempts - 1)
+        if self.message.backoff:
+            policy = replace(policy, backoff=Backoff(*json.loads(self.message.backoff)))
+        return policy
 
     def __str__(self) -> str:
         name = self.task.func.__name__ if self.task is not None else self.message.task
@@ -115,13 +124,11 @@ def _succeeded(run: Run, value: Any) -> Outcome:
 
 def _ended_by(run: Run, error: BaseException) -> Outcome:
     if isinstance(error, Snooze):
-        delay = run.options.backoff.delay(run.attempt) if error.delay is None else error.delay
+        delay = run.retry_policy.backoff.delay(run.attempt) if error.delay is None else error.delay
         logger.info("%s snoozes for %.1f s", run, delay, extra=_extra(run))
         return _outcome(run, Result.SNOOZED, delay, error=error)
     is_expected = isinstance(error, run.options.throws)
-    wait = None if is_expected else run.options.retry_policy.delay_after(error, run.attempt)
-    if run.attempt >= run.message.max_attempts:
-        wait = None  # what the record was enqueued with counts, not today's code
+    wait = None if is_expected else run.retry_policy.delay_after(error, run.attempt)
     if wait is not None:
         logger.warning(
             "%s failed (attempt %d of %d), again in %.1f s: %s",
@@ -158,7 +165,9 @@ def _unrunnable(run: Run, error: Exception) -> Outcome:
         word = "undecodable" if message.broken else word
         if message.broken:
             outcome.fields["record"] = "unreadable"
-            outcome.fields["database"] = message.database
+            # Where the reason reaches a row, whatever it said.
+            known = message.database in connections
+            outcome.fields["database"] = message.database if known else DEFAULT_DB_ALIAS
     outcome.fields["dead_letter"] = str(error)
     return Outcome(message, word, 0.0, outcome.run, outcome.fields)
 

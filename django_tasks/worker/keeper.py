@@ -61,24 +61,24 @@ class Keeper:
 
     def _mirror(self) -> None:
         broker = Broker(self.settings)
-        was_away = False
+        has_failed = False  # said once until it succeeds
         while not self.stopping.is_set():
             try:
                 copied = mirror_all(broker, self.name)
-                was_away = False
+                pause = BUSY_PAUSE if copied else IDLE_PAUSE
+                if has_failed:
+                    logger.info("The mirror goes on")
+                has_failed = False
             except (BrokerUnavailable, DatabaseError) as error:
-                if not was_away:
+                if not has_failed:
                     logger.warning("The mirror waits: %s", error)
-                was_away = True
-                close_old_connections()
-                self.stopping.wait(AWAY_PAUSE)
-                continue
+                has_failed, pause = True, AWAY_PAUSE
             except Exception:
-                logger.exception("The mirror failed; it goes on")
-                self.stopping.wait(AWAY_PAUSE)
-                continue
+                if not has_failed:
+                    logger.exception("The mirror failed; it is tried again")
+                has_failed, pause = True, AWAY_PAUSE
             close_old_connections()
-            self.stopping.wait(BUSY_PAUSE if copied else IDLE_PAUSE)
+            self.stopping.wait(pause)
         _let_go(broker, self.name, lambda: [f"mirror-{name}" for name in broker.queue_names()])
 
     def _perform_duties(self) -> None:
@@ -113,11 +113,9 @@ def mirror_all(broker: Broker, owner: str | None = None) -> int:
 
     ``owner``: who asks for the queue's lease; None: mirror without one (always correct)."""
     copied = 0
-    databases = record_databases()
-    for queue in sorted(broker.queue_names()):
-        if owner is not None and not broker.lease(f"mirror-{queue}", owner, MIRROR_LEASE):
-            continue
-        for database in databases:
+    queues = sorted(broker.queue_names())
+    for queue, database in broker.dirty_places(queues, record_databases()):
+        if owner is None or broker.lease(f"mirror-{queue}", owner, MIRROR_LEASE):
             copied += mirror(broker, queue, database)
     return copied
 
@@ -133,6 +131,4 @@ def is_drained(broker: Broker, queues: Sequence[str], databases: Sequence[str]) 
 
 def is_mirrored(broker: Broker, databases: Sequence[str]) -> bool:
     """Whether every row says what its message says."""
-    return not any(
-        broker.backlog(queue, databases)["dirty"] for queue in sorted(broker.queue_names())
-    )
+    return not broker.dirty_places(sorted(broker.queue_names()), databases)

@@ -15,18 +15,26 @@ from django.db import connections
 logger = logging.getLogger("django_tasks.worker")
 
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
 def fork(live: Callable[[], None]) -> int:
     """A child process that lives and ends; returns its pid."""
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
+    # Else a signal just after the fork would run the supervisor's handler in the child.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         return pid
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor decides
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         end_with_parent(parent)
         live()
         code = 0

@@ -104,13 +104,20 @@ class Supervisor:
         while True:
             self._bury_the_dead()
             self._spawn_missing()
-            if self.is_stopping and not self.children and not self.deaths:
+            if self._is_over():
                 break
             self._with_broker(self._talk)
             self._check_time()
             self._sleep()
         self._stop_keeper()
         self._with_broker(lambda: self.broker.describe(self.name, 0, {}))
+
+    def _is_over(self) -> bool:
+        """Every child ended and the broker knows it; if that is away, it finds out by the lease."""
+        if not self.is_stopping or self.children:
+            return False
+        is_late = time.monotonic() >= self.deadline or not any(one.held for one in self.deaths)
+        return not self.deaths or (self.is_away and is_late)
 
     def _talk(self) -> None:
         now = time.monotonic()
@@ -119,7 +126,7 @@ class Supervisor:
             self._due["beat"] = now + min(self.settings.lease / 4, 1.0)
             self._beat()
         if now >= self._due["promote"]:
-            due = [self.broker.promote(queue).next_due for queue in self.plan.queues]
+            due = [one.next_due for one in self.broker.promote_all(self.plan.queues)]
             soonest = min([one for one in due if one is not None], default=TICK)
             self._due["promote"] = now + min(max(soonest, 0.01), TICK)
         if self.plan.is_burst and now >= self._due["burst"] and not self.is_stopping:
@@ -232,6 +239,8 @@ class Supervisor:
         self._with_broker(lambda: self.broker.beat(self.plan.queues, [consumer], register=True))
         pid = fork(lambda: self._be_child(consumer, board))
         self.children[pid] = Child(consumer, pid, board)
+        if self.is_stopping:  # told so between the fork and the line above
+            kill(pid, signal.SIGTERM)
 
     def _be_child(self, consumer: str, board: Board) -> None:
         set_title(f"uncut: child {consumer} of {', '.join(self.plan.queues)}")
@@ -308,7 +317,6 @@ class Supervisor:
         held = []
         for one in running:
             attempt = {
-                "number": 1,
                 "consumer": consumer,
                 "claimed_at": one.fence,
                 "started_at": round(one.since * 1e6),
@@ -345,7 +353,7 @@ class Supervisor:
         is_orphan = self.plan.parent is not None and os.getppid() != self.plan.parent
         if is_orphan and not self.is_stopping:
             self._stop()
-        if time.monotonic() >= self.deadline:
+        if time.monotonic() >= self.deadline and self.children:
             # Killed first, given back after: nobody else may begin while it still runs.
             for pid, child in list(self.children.items()):
                 logger.warning("The grace period is over for %s", child.consumer)

@@ -3,7 +3,11 @@
 local FIELDS = {'state', 'fence', 'revision', 'doubt', 'era', 'suspect', 'expires', 'database',
                 'record', 'ttl', 'round', 'attempt', 'lost', 'max_attempts', 'max_lost', 'task',
                 'args', 'kwargs', 'priority', 'score', 'release', 'enqueued_at', 'metadata',
-                'description', 'run_after', 'version', 'recorded'}
+                'description', 'run_after', 'version', 'recorded',
+                'backoff'}
+
+-- Of guests' ids those that a consumer can name and a board can hold (64 bytes); ours are UUIDs.
+local function is_nameable(id) return #id <= 64 and not string.find(id, '[^%w%p]') end
 
 -- What a claim may take from the head of the line: reads only.
 local function pick(limit)
@@ -13,7 +17,7 @@ local function pick(limit)
   local is_quiet = now < (tonumber(meta[1]) or now) + QUIET
   for _, id in ipairs(redis.call('ZRANGE', READY, 0, math.min(limit, 1000) - 1)) do
     local v = redis.pcall('HMGET', message_key(id), unpack(FIELDS))
-    if v.err or not v[1] then
+    if v.err or not v[1] or not is_nameable(id) then
       broken[#broken + 1] = id
     elseif v[7] and v[7] ~= '' and (tonumber(v[7]) or 0) <= now then
       expired[#expired + 1] = id

@@ -2,7 +2,7 @@
 -- KEYS[1]    queue root
 -- ARGV[1]    consumer id
 -- ARGV[2..]  triples: message id, fence (the number its claim gave out), the run that was stopped
---            as the JSON of an attempt ("" if it was not started)
+--            as the JSON of an attempt without its number ("" if it was not started)
 -- returns    number of messages given back
 -- dirty      each message given back
 -- uses       _now _keys _message _hold _dirty _ready _finish _attempts
@@ -18,7 +18,9 @@ for i = 2, #ARGV, 3 do
       redis.call('DEL', m.key)                 -- nothing but its id is known: delivery pushes it
     else
       if attempt ~= '' then
-        redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), attempt)
+        -- Its number is known here, not to the supervisor, which sees ids and fences only.
+        redis.call('HSET', m.key, 'attempt:' .. digits(m.fence),
+                   '{"number":' .. digits(m.attempt + 1) .. ',' .. string.sub(attempt, 2))
         trim_attempts(m)
       end
       -- A new fence: who gave a message back can neither ack nor re-assert it any more.

@@ -52,7 +52,8 @@ while i < #ARGV do
                  'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id',
                  'settled')
       -- What is empty is not sent: an old time, expiry or count would be taken for this round's.
-      for _, name in ipairs({'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata'}) do
+      for _, name in ipairs({'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata',
+                             'backoff'}) do
         if not fields[name] then redis.call('HDEL', m.key, name) end
       end
       redis.call('PERSIST', m.key)

@@ -1,0 +1,207 @@
+"""to_message and to_row: what is enqueued, and what comes back, walked round."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies
+
+from django_tasks.bridge.translate import to_message, to_record, to_row, to_unreadable_record
+from django_tasks.broker import Broker
+from django_tasks.broker.message import Message
+from django_tasks.broker.snapshot import Snapshot
+from django_tasks.conf import TaskSettings
+from django_tasks.models import TaskRecord
+from django_tasks.models.bulk import MIRRORED
+
+SETTINGS = TaskSettings(broker="redis://127.0.0.1:1/0", prefix="t", release="r7", result_ttl=60)
+
+texts = strategies.text(strategies.characters(), max_size=30)  # surrogates and NUL too
+leaves = strategies.none() | strategies.booleans() | strategies.integers(-(2**70), 2**70) | texts
+values = strategies.recursive(
+    leaves | strategies.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: (
+        strategies.lists(inner, max_size=3) | strategies.dictionaries(texts, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+moments = strategies.none() | strategies.datetimes(
+    datetime(1971, 1, 1), datetime(2254, 1, 1), timezones=strategies.just(UTC)
+)
+records = strategies.builds(
+    TaskRecord,
+    id=strategies.uuids(),
+    task_name=strategies.just("tests.tasks.add"),
+    queue_name=strategies.just("default"),
+    description=texts,
+    priority=strategies.integers(-100, 100),
+    args=strategies.lists(values, max_size=3),
+    kwargs=strategies.dictionaries(texts, values, max_size=3),
+    max_attempts=strategies.integers(1, 1000),
+    run_after=moments,
+    expires=moments,
+    enqueued_at=moments,
+    round=strategies.integers(1, 9),
+    attempt=strategies.integers(0, 9),
+    lost=strategies.integers(0, 9),
+    revision=strategies.integers(0, 2**52),
+    fence=strategies.integers(0, 2**52),
+    metadata=strategies.dictionaries(texts, values, max_size=2),
+)
+
+WALKED = (
+    "id task_name queue_name priority args kwargs max_attempts expires enqueued_at round attempt"
+    " lost description metadata"
+).split()
+
+
+def snapshot_of(message: Message, **raw: bytes) -> Snapshot:
+    """What HGETALL would say of a pushed message."""
+    sent = [text.encode("utf-8", "surrogatepass") for text in message.to_fields()]
+    hashed = dict(zip(sent[::2], sent[1::2], strict=True))
+    state = {b"state": b"READY"}
+    return Snapshot.from_hash(
+        message.id, {**hashed, **state, **{name.encode(): value for name, value in raw.items()}}
+    )
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(record=records)
+def test_a_record_walked_to_a_message_and_back_is_the_same(record: TaskRecord) -> None:
+    message = to_message(record, SETTINGS, recording="after")
+
+    back = to_record(snapshot_of(message), "default")
+
+    assert {name: getattr(back, name) for name in WALKED} == {
+        name: getattr(record, name) for name in WALKED
+    }
+    assert back.run_after == record.run_after
+    assert (back.revision, back.fence) == (record.revision, record.fence)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(record=records)
+def test_a_claimed_message_is_the_one_that_was_pushed(record: TaskRecord) -> None:
+    message = to_message(record, SETTINGS)
+    given_fields = dict(zip(message.to_fields()[::2], message.to_fields()[1::2], strict=True))
+    from django_tasks.broker.message import CLAIM_FIELDS
+
+    reply: list[Any] = [
+        message.id.encode()
+        if name == "id"
+        else given_fields[name].encode("utf-8", "surrogatepass")
+        if name in given_fields
+        else None
+        for name in CLAIM_FIELDS
+    ]
+
+    assert Message.from_claim(reply, "default") == message
+    assert message.decoded_arguments() == (record.args, record.kwargs)
+
+
+def test_every_option_of_a_record_travels() -> None:
+    later = datetime(2030, 1, 2, tzinfo=UTC)
+    record = TaskRecord(
+        task_name="a.b",
+        queue_name="mail",
+        priority=-5,
+        args=[1],
+        kwargs={"x": 2},
+        run_after=later,
+        expires=later + timedelta(days=1),
+        max_attempts=4,
+        round=2,
+        fence=11,
+        revision=12,
+        attempt=1,
+        lost=2,
+        enqueued_at=later - timedelta(days=1),
+        description="b(1, x=2)",
+        metadata={"max_lost": 9, "backoff": [1.0, 2.0, 60.0, True]},
+    )
+
+    message = to_message(record, SETTINGS, recording="after", database="other")
+
+    assert {one.name: getattr(message, one.name) for one in fields(message)} == {
+        "id": str(record.id),
+        "task": "a.b",
+        "queue": "mail",
+        "args": "[1]",
+        "kwargs": '{"x":2}',
+        "priority": -5,
+        "run_after": later,
+        "expires": later + timedelta(days=1),
+        "max_attempts": 4,
+        "max_lost": 9,
+        "backoff": "[1.0,2.0,60.0,true]",
+        "record": "after",
+        "database": "other",
+        "round": 2,
+        "fence": 11,
+        "revision": 12,
+        "attempt": 1,
+        "lost": 2,
+        "suspect": False,
+        "enqueued_at": later - timedelta(days=1),
+        "description": "b(1, x=2)",
+        "release": "r7",
+        "ttl": 60,
+        "metadata": '{"max_lost":9,"backoff":[1.0,2.0,60.0,true]}',
+        "version": 1,
+        "doubt": False,
+        "is_recorded": False,
+        "broken": "",
+    }
+
+
+def test_what_the_row_has_already_does_not_travel() -> None:
+    record = TaskRecord(task_name="a.b", description="b()", metadata={"release": "x"})
+
+    assert to_message(record, SETTINGS).description == ""
+    assert to_message(record, SETTINGS).metadata == "{}"
+    assert to_message(record, SETTINGS, recording="never").database == ""
+
+
+def test_a_row_has_a_value_for_each_column_that_is_mirrored() -> None:
+    snapshot = snapshot_of(to_message(TaskRecord(task_name="a.b"), SETTINGS), return_value=b"[3]")
+
+    row = dict(zip(MIRRORED, to_row(snapshot), strict=True))
+
+    assert row["id"] == uuid.UUID(snapshot.id)
+    assert (row["status"], row["return_value"], row["attempt"]) == ("READY", [3], 0)
+
+
+def test_a_message_that_nobody_can_read_becomes_a_row_with_its_fields_bounded() -> None:
+    raw = {f"field{i}".encode(): b"x" * 2000 for i in range(100)}
+    snapshot = Snapshot.from_hash(str(uuid.uuid4()), {**raw, b"state": b"FAILED", b"no": b"\xff"})
+
+    record = to_unreadable_record(snapshot, "mail")
+
+    shown = record.metadata["message"]
+    assert (record.task_name, record.queue_name, record.status) == ("?", "mail", "FAILED")
+    assert len(shown) == 50
+    assert {len(text) for text in shown.values()} == {1000}
+
+
+@pytest.mark.django_db
+def test_the_walk_through_a_real_broker(broker: Broker) -> None:
+    record = TaskRecord(
+        task_name="tests.tasks.add",
+        args=["\ud800\x00ü"],
+        kwargs={"ß": [None]},
+        description="add('ü')",
+        priority=3,
+    )
+    broker.push("default", [to_message(record, broker.settings, recording="after")])
+
+    [snapshot] = broker.snapshots("default", [str(record.id)]).values()
+    [message] = broker.claim("default", "c")
+    back = to_record(snapshot, "default")
+
+    assert (back.id, back.args, back.kwargs) == (record.id, record.args, record.kwargs)
+    assert (back.description, back.priority, back.status) == ("add('ü')", 3, "READY")
+    assert message.decoded_arguments() == (record.args, record.kwargs)
