@@ -35,6 +35,8 @@ REFUSALS = (DatabaseError, ValueError, TypeError, ArithmeticError, RecursionErro
 # One line of a clean: id, verb, revision, word, fences of attempts that were copied.
 Mark = tuple[str, str, int, str, Sequence[int]]
 
+_told: set[tuple[str, int, str]] = set()  # warnings that need no repeating
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -47,7 +49,8 @@ class _Row:
 
 
 def mirror(broker: Broker, queue: str, database: str) -> int:
-    """Copy one batch; returns how many messages it looked at (0: nothing is dirty).
+    """Copy one batch; returns how many messages it is done with (0: nothing is dirty, or what is
+    can't be written now).
 
     Raises ``BrokerUnavailable``; ``DatabaseError`` if the database itself is away: then nothing
     is cleaned, and nothing is lost."""
@@ -62,7 +65,7 @@ def mirror(broker: Broker, queue: str, database: str) -> int:
     marks += _write(queue, database, [one for one in batch if _is_record(one)])
     marks += [(one.id, "gone", 0, "", ()) for one in batch if not _is_record(one)]
     broker.clean(queue, database, marks)
-    return len(marks)
+    return len(marks) - sum(1 for mark in marks if mark[1] == "later" and mark[0] in snapshots)
 
 
 def _bounded(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
@@ -92,13 +95,10 @@ def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
         return _write_at_once(queue, database, batch)
     except (OperationalError, InterfaceError) as error:
         _require_database(database)
+        if "database is locked" in str(error):
+            raise  # SQLite's one lock, not a row's: each half would wait for it anew
         if len(batch) == 1:
-            logger.warning(
-                "The row of %s can't be written now (%s); it is tried again later",
-                batch[0].id,
-                error,
-                extra={"message_id": batch[0].id, "queue": queue},
-            )
+            _warn(queue, batch[0], "can't be written now and is tried again later", error)
             return [(batch[0].id, "later", 0, "", ())]
     except REFUSALS as error:
         if len(batch) == 1:
@@ -114,17 +114,29 @@ def _write_without_values(
     queue: str, database: str, snapshot: Snapshot, error: Exception
 ) -> list[Mark]:
     note = f"The database refused what the task gave: {error}"
-    logger.warning(
-        "The row of %s is written without its values: %s",
-        snapshot.id,
-        error,
-        extra={"message_id": snapshot.id, "queue": queue},
-    )
+    _warn(queue, snapshot, "is written without its values", error)
     try:
         return _write_at_once(queue, database, [with_note(snapshot, note[:1000])])
     except REFUSALS:
         _require_database(database)
         return [(snapshot.id, "later", 0, "", ())]
+
+
+def _warn(queue: str, snapshot: Snapshot, what: str, error: Exception) -> None:
+    """Once for each revision of a message, though it is tried ten times a second."""
+    key = (snapshot.id, snapshot.revision, what)
+    if key in _told:
+        return
+    if len(_told) > 1000:
+        _told.clear()
+    _told.add(key)
+    logger.warning(
+        "The row of %s %s: %s",
+        snapshot.id,
+        what,
+        error,
+        extra={"message_id": snapshot.id, "queue": queue},
+    )
 
 
 def _require_database(database: str) -> None:

@@ -15,7 +15,6 @@ from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.models.bulk import MIRRORED
 from django_tasks.states import Recording
 
-MOST = 2**31 - 1  # what a PositiveIntegerField holds everywhere
 MAX_LOST = 3  # the default of the option `max_lost`: what a record without a note of it has
 
 
@@ -128,8 +127,6 @@ def with_note(snapshot: Snapshot, note: str) -> Snapshot:
     """The same without the values that a database refused; ``note`` says so instead."""
     return replace(
         snapshot,
-        attempt=min(max(snapshot.attempt, 0), MOST),
-        lost=min(max(snapshot.lost, 0), MOST),
         return_value=None if snapshot.return_value is None else to_json(note),
         error_message=note if snapshot.error_message else "",
         traceback=note if snapshot.traceback else "",

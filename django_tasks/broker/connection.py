@@ -146,9 +146,10 @@ def _from_sentinels(
 
 
 def redacted(url: str) -> str:
-    """The address without its password, for logs and errors."""
+    """The address without its password, for logs and errors; also one with an @ in it that ought to
+    be written %40."""
     return re.sub(
-        r"(?i)([?&]password=)[^&]*", r"\1***", re.sub(r"//([^/@:]*):[^@]*@", r"//\1:***@", url)
+        r"(?i)([?&]password=)[^&]*", r"\1***", re.sub(r"//([^/@:]*):.*@", r"//\1:***@", url)
     )
 
 

@@ -67,9 +67,9 @@ class Snapshot:
             state=fields.get("state", ""),
             fence=_number(fields.get("fence")),
             revision=_number(fields.get("revision")),
-            round=_number(fields.get("round")) or 1,
-            attempt=_number(fields.get("attempt")),
-            lost=_number(fields.get("lost")),
+            round=_count(fields.get("round")) or 1,
+            attempt=_count(fields.get("attempt")),
+            lost=_count(fields.get("lost")),
             is_suspect=fields.get("suspect") == "1",
             is_stub=fields.get("stub") == "1",
             is_recorded=fields.get("recorded") == "1",
@@ -103,7 +103,7 @@ def _attempt(fence: int, raw: bytes) -> Attempt:
         given: dict[str, Any] = json.loads(raw)
         return Attempt(
             fence=fence,
-            number=int(given.get("number", 0)),
+            number=_count(given.get("number")),
             consumer=str(given.get("consumer", "")),
             claimed_at=_moment(given.get("claimed_at")),
             started_at=_moment(given.get("started_at")),
@@ -130,6 +130,11 @@ def _number(text: str | None) -> int:
         return int(text or 0)
     except ValueError:
         return 0
+
+
+def _count(text: str | None) -> int:
+    """What an integer column holds: a foreign hand's 10^30 must not stop the mirror."""
+    return min(max(_number(text), 0), 2**31 - 1)
 
 
 def _moment(value: Any) -> datetime | None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_tasks.calls.arguments import checked_size, describe, normalize
 from django_tasks.calls.options import TaskOptions
-from django_tasks.calls.registry import find, name_of
+from django_tasks.calls.registry import find, name_of, register
 from django_tasks.conf import task_settings
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Signature:
         if options.max_lost != _PLAIN_OPTIONS.max_lost:
             metadata["max_lost"] = options.max_lost
         name = name_of(task)
+        register(task)  # TASKS may have named another backend when it was made
         if options.backoff != own_options(name).backoff:
             metadata["backoff"] = astuple(options.backoff)
         record = TaskRecord(

@@ -18,7 +18,6 @@ R = TypeVar("R")
 
 if TYPE_CHECKING:
     from django.tasks import Task as FrameworkTask
-    from django.tasks import TaskContext
 else:
 
     class FrameworkTask(framework.Task):
@@ -98,7 +97,7 @@ def django_task(
     priority: int = ...,
     backend: str = ...,
     **options: Any,
-) -> Callable[[Callable[Concatenate[TaskContext[..., Any], P], R]], Task[P, R]]: ...
+) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...  # our context, or Django's
 
 
 @overload

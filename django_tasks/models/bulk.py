@@ -128,13 +128,15 @@ def _update_from_values(
 ) -> tuple[str, list[Any]]:
     """SQLite (3.33 and later) and whatever speaks like it."""
     quote = connection.ops.quote_name
-    names = ", ".join(quote(field.column) for field in fields)
+    named = ", ".join(
+        f"column{i} AS {quote(field.column)}" for i, field in enumerate(fields, start=1)
+    )
     values, parameters = _rows(columns, f"({', '.join(['%s'] * len(fields))})", ", ")
     return (
+        # UPDATE is its first word: of a statement that begins with WITH, sqlite3 counts no rows.
         (
-            f"WITH v({names}) AS (VALUES {values})"
-            f" UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
-            f" FROM v WHERE {_guard(connection)}"
+            f"UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
+            f" FROM (SELECT {named} FROM (VALUES {values})) AS v WHERE {_guard(connection)}"
         ),
         parameters,
     )

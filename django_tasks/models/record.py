@@ -22,6 +22,16 @@ _last_tick = 0
 _tick_lock = threading.Lock()
 
 
+def _renew_lock() -> None:
+    # A thread of the parent may have held it at the fork: nobody would let it go here.
+    global _tick_lock
+    _tick_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def new_id() -> UUID:
     """A UUIDv7 greater than any that this process made before.
 

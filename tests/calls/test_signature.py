@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from django_tasks import django_task, framework
 from django_tasks.calls.signature import Signature
 from django_tasks.models import TaskRecord

@@ -224,6 +224,18 @@ def test_using_more_retries_than_the_definition_has_them(work: Callable[..., Non
     assert TaskRecord.objects.get().attempt == 5
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_calls_own_backoff_is_obeyed(work: Callable[..., None]) -> None:
+    patient = never_works.using(backoff=(3600, 1, 3600, False)).enqueue()
+    hasty = never_works.enqueue()
+
+    work()
+
+    hasty.refresh()
+    patient.refresh()
+    assert (hasty.state, patient.state) == ("FAILED", "SCHEDULED")
+
+
 @django_task(retries=1, backoff=0)
 def never_works() -> None:
     raise ValueError("no")

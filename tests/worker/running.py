@@ -115,6 +115,7 @@ class Site:
     settings: dict[str, Any] = field(default_factory=dict)
     database: dict[str, Any] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
+    path: str = ""  # a folder to import from
 
     def __post_init__(self) -> None:
         given = {"BROKER": self.broker_url, "PREFIX": f"w{uuid.uuid4().hex[:12]}"}
@@ -141,6 +142,7 @@ class Site:
         return {
             **kept,
             "DJANGO_SETTINGS_MODULE": "tests.worker.live_settings",
+            **({"PYTHONPATH": self.path} if self.path else {}),
             "UNCUT_LIVE": json.dumps(chosen, default=str),
             "UNCUT_LIVE_FOLDER": str(self.folder),
             # What Python warns of (a fork beside threads, a coroutine never awaited) is in the log.

@@ -130,6 +130,8 @@ def test_a_number_beyond_all_bounds_stops_neither_worker_nor_mirror(live: Site, 
     require_next(live)
     good = tasks.add.enqueue(2, 2)
     assert live.record(good, "SUCCESSFUL").return_value == 4
+    live.record(record)
+    assert len(live.workers[0].lines(str(record.id), "The row of")) == 0
 
 
 @pytest.mark.parametrize("how", ["gone", "string", "list", "bytes", "long"])

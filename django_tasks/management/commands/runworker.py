@@ -21,6 +21,7 @@ from django_tasks.installation import require_whole_installation
 from django_tasks.task_signals import quieten_framework_log
 from django_tasks.worker.burst import burst as burst_here
 from django_tasks.worker.health import boot_line, set_title
+from django_tasks.worker.processes import end_with_parent
 from django_tasks.worker.supervisor import Plan, Supervisor
 
 CANNOT_START = 2
@@ -74,7 +75,7 @@ class Command(BaseCommand):
     def _start(self, options: dict[str, Any]) -> None:
         require_whole_installation()
         if options["reload"]:
-            _run_with_reloader()
+            _run_with_reloader(options["backend"])
             return
         alias = options["backend"]
         settings = task_settings(alias)
@@ -153,17 +154,26 @@ def _show_log(verbosity: int) -> None:
     ours.setLevel(levels.get(verbosity, logging.DEBUG))
 
 
-def _run_with_reloader() -> None:
+def _run_with_reloader(alias: str) -> None:
     """The reloader runs its target in a thread, where no signal can be handled and no fork is
     sound: so the supervisor is a subprocess of it, ended when a file changes."""
-    autoreload.run_with_reloader(_run_subprocess)
+    if os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true":
+        end_with_parent(os.getppid())  # the process that starts this one anew
+    autoreload.run_with_reloader(_run_subprocess, alias)
 
 
-def _run_subprocess() -> None:
+def _run_subprocess(alias: str) -> None:
+    try:
+        # What is watched is what is imported here, and files that can't be imported.
+        autoreload.check_errors(registry.discover)([alias])
+    except Exception:
+        pass  # the supervisor says why
     # Django's own way to say how this program was started (manage.py, -m django, an .exe).
     command = [one for one in autoreload.get_child_arguments() if one != "--reload"]
     environment = {**os.environ, _PARENT: str(os.getpid())}
     environment.pop(autoreload.DJANGO_AUTORELOAD_ENV, None)
     process = subprocess.Popen(command, env=environment)
     code = process.wait()
-    os._exit(code)
+    if code in (0, CANNOT_START):
+        os._exit(code)
+    print("The worker starts again when a file changes.", file=sys.stderr)
