@@ -17,7 +17,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/python manage.py demo
 
 test: lint
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff format --check --quiet .

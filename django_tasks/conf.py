@@ -18,6 +18,7 @@ from django_tasks.errors import InvalidSettings
 from django_tasks.states import Recording
 
 DEFAULT_ALIAS = "default"
+MOST = 1_000_000_000  # seconds (30 years) or bytes: what the server's clock and memory can hold
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,21 @@ class TaskSettings:
 
 
 _SETTINGS = {field.name.upper(): field for field in fields(TaskSettings)}
-# Options that belong to Django's own backends and are not ours to judge.
 _POSITIVE = ("lease", "result_ttl", "max_argument_bytes", "unknown_task_grace")
 
 
 @lru_cache(maxsize=64)
 def task_settings(alias: str = DEFAULT_ALIAS) -> TaskSettings:
     """The settings of ``alias``. Raises ``InvalidSettings`` for unknown keys and wrong values."""
-    given: dict[str, Any] = dict(getattr(settings, "DJANGO_TASKS", None) or {})
+    ours = getattr(settings, "DJANGO_TASKS", None) or {}
+    if not isinstance(ours, Mapping):
+        raise InvalidSettings(
+            f"DJANGO_TASKS is {ours!r}; it must be a dict, like"
+            ' {"BROKER": "redis://127.0.0.1:6379/0"}.'
+        )
+    given: dict[str, Any] = dict(ours)
     source = dict.fromkeys(given, "DJANGO_TASKS")
-    tasks = getattr(settings, "TASKS", None) or {}
-    options = tasks.get(alias, {}).get("OPTIONS") or {}
+    options = _options_of(alias)
     given.update(options)
     source.update(dict.fromkeys(options, f'TASKS["{alias}"]["OPTIONS"]'))
     values = {key.lower(): _checked(key, value, source[key]) for key, value in given.items()}
@@ -69,10 +74,18 @@ def task_settings(alias: str = DEFAULT_ALIAS) -> TaskSettings:
     return TaskSettings(**values)
 
 
-def _checked(key: str, value: Any, where: str) -> Any:
+def _options_of(alias: str) -> Mapping[str, Any]:
+    chosen = (getattr(settings, "TASKS", None) or {}).get(alias, {})
+    # Options of Django's own backends are not ours to judge.
+    if str(chosen.get("BACKEND", "")).startswith("django.tasks."):
+        return {}
+    return chosen.get("OPTIONS") or {}
+
+
+def _checked(key: Any, value: Any, where: str) -> Any:
     field = _SETTINGS.get(key)
     if field is None:
-        close = difflib.get_close_matches(key.upper(), _SETTINGS, n=1)
+        close = difflib.get_close_matches(str(key).upper(), _SETTINGS, n=1)
         raise InvalidSettings(
             f"{where} has an unknown key {key!r}."
             + (f" Did you mean {close[0]!r}?" if close else "")
@@ -90,8 +103,10 @@ def _checked(key: str, value: Any, where: str) -> Any:
             f"{where}[{key!r}] is {value!r}; it must be a {wanted.__name__}"
             f" (default: {field.default!r})."
         )
-    if field.name in _POSITIVE and float(value) <= 0:
-        raise InvalidSettings(f"{where}[{key!r}] is {value!r}; it must be greater than 0.")
+    if field.name in _POSITIVE and not 0 < value < MOST:  # also NaN, which compares with nothing
+        raise InvalidSettings(
+            f"{where}[{key!r}] is {value!r}; it must be greater than 0 and less than {MOST:,}."
+        )
     if field.name == "record" and value not in Recording.values():
         raise InvalidSettings(
             f"{where}[{key!r}] is {value!r}; it must be one of"

@@ -348,8 +348,8 @@ def test_get_result_finds_by_id(work: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("record_id", "said"),
     [
-        (str(uuid.uuid4()), "No task result has the id"),
-        (uuid.uuid4(), "No task result has the id"),
+        ("0192aaaa-0000-7000-8000-000000000000", "No task result has the id"),
+        (uuid.UUID("0192aaaa-0000-7000-8000-000000000001"), "No task result has the id"),
         ("", "is not the id of a task result"),
         ("42", "is not the id of a task result"),
         ("../../etc", "is not the id of a task result"),

@@ -78,6 +78,45 @@ def count_rows() -> int:
     return TaskRecord.objects.count()
 
 
+@django_task
+def use_connection(what: str) -> dict[str, Any]:
+    """Whether this database session is the one that an earlier task marked, by a table that only
+    the session sees."""
+    from django.db import DatabaseError, connection, transaction
+
+    with connection.cursor() as cursor:
+        if what == "mark":
+            cursor.execute("CREATE TEMPORARY TABLE uncut_mark (id integer)")
+        try:
+            with transaction.atomic():
+                cursor.execute("SELECT count(*) FROM uncut_mark")
+            is_marked = True
+        except DatabaseError:
+            is_marked = False
+    in_transaction = connection.in_atomic_block or not connection.get_autocommit()
+    return {"is_marked": is_marked, "pid": os.getpid(), "in_transaction": in_transaction}
+
+
+@django_task(retries=0)
+def break_connection() -> None:
+    """As when the database is restarted under a task."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        else:
+            connection.connection.close()
+            cursor.execute("SELECT 1")
+
+
+@django_task
+def leave_transaction_open() -> None:
+    from django.db import transaction
+
+    transaction.atomic().__enter__()
+
+
 @django_task(queue="mail")
 def mail(key: str) -> None:
     note(f"ran {key}")

@@ -123,30 +123,36 @@ def project(make_site: MakeSite, tmp_path: Path) -> tuple[Site, Path]:
     return site, module
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_reload_starts_another_supervisor_and_leaves_nothing_behind(
-    project: tuple[Site, Path], end: int
-) -> None:
+def require_nothing_left(reloader: Worker) -> None:
+    reloader.ended()
+    wait_until(lambda: reloader.group() == set(), WAIT, "nothing is left behind")
+
+
+def test_reload_starts_another_supervisor_when_a_file_changes(project: tuple[Site, Path]) -> None:
     site, module = project
     reloader = site.start("--processes", "1", "--reload")
     before = reloader.group()
-    [(_, child)] = site.consumers().items()
+    [child] = site.consumers().values()
 
-    if end == signal.SIGTERM:
-        with module.open("a") as edited:
-            edited.write("\n# touched\n")
-        wait_until(lambda: set(site.consumers().values()) - {child}, WAIT, reloader.log)
-        wait_until(lambda: child not in processes(), WAIT, "the old child is gone")
-        assert len(reloader.lines("Uncut ")) == 2
-        assert len(reloader.group()) == len(before)
-    if end == signal.SIGINT:
-        reloader.kill_group(end)  # as a terminal does
-    else:
-        reloader.send(end)
+    with module.open("a") as edited:
+        edited.write("\n# touched\n")
 
-    reloader.ended()
+    wait_until(lambda: set(site.consumers().values()) - {child}, WAIT, reloader.log)
+    wait_until(lambda: child not in processes(), WAIT, "the old child is gone")
+    assert len(reloader.lines("Uncut ")) == 2
+    assert len(reloader.group()) == len(before)
+    reloader.terminate()
+    require_nothing_left(reloader)
     assert reloader.lines("Traceback") == []
-    wait_until(lambda: reloader.group() == set(), WAIT, "nothing is left behind")
+
+
+def test_a_killed_reloader_leaves_nothing_behind(project: tuple[Site, Path]) -> None:
+    site, _ = project
+    reloader = site.start("--processes", "1", "--reload")
+
+    reloader.send(signal.SIGKILL)
+
+    require_nothing_left(reloader)
 
 
 def test_reload_waits_for_the_cure_of_a_module_that_can_not_be_imported(
@@ -161,3 +167,5 @@ def test_reload_waits_for_the_cure_of_a_module_that_can_not_be_imported(
     module.write_text(text)
 
     wait_until(site.consumers, WAIT, reloader.log)
+    reloader.kill_group(signal.SIGINT)  # as a terminal does
+    require_nothing_left(reloader)

@@ -1,0 +1,73 @@
+"""board: what a child writes there its supervisor reads, whenever the child dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from django_tasks.worker.board import SLOTS, Board
+from tests.conftest import make_message
+
+QUEUES = ["mail", "bulk"]
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(QUEUES)
+
+
+def in_child(live: Callable[[], None]) -> None:
+    """Run in another process, which is killed at its end."""
+    pid = os.fork()
+    if not pid:
+        try:
+            live()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_what_a_dead_child_held_can_be_read(board: Board) -> None:
+    held = [make_message(queue="bulk", fence=1_795_000_000_000_000 + i) for i in range(3)]
+    before = time.time()
+
+    def live() -> None:
+        board.hold(held)
+        board.start(held[0])
+        board.finish(held[0])
+        board.start(held[1])
+
+    in_child(live)
+
+    lines = {line.id: line for line in board.read()}
+    assert [lines[one.id].fence for one in held] == [one.fence for one in held]
+    assert [lines[one.id].is_running for one in held] == [False, True, False]
+    assert {line.queue for line in lines.values()} == {"bulk"}
+    assert all(before <= line.since <= time.time() for line in lines.values())
+
+
+def test_what_was_acknowledged_or_given_back_is_not_on_it(board: Board) -> None:
+    first, second = make_message(), make_message()
+
+    def live() -> None:
+        board.hold([first, second])
+        board.start(first)
+        board.clear([first.id, "never held"])
+
+    in_child(live)
+
+    assert [line.id for line in board.read()] == [second.id]
+
+
+def test_a_full_board_is_used_again(board: Board) -> None:
+    for _ in range(3):
+        messages = [make_message() for _ in range(SLOTS)]
+        board.hold(messages)
+        assert {line.id for line in board.read()} == {one.id for one in messages}
+        board.clear(one.id for one in messages)
+
+    assert board.read() == []
