@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.signals import setting_changed
 
 from django_tasks.errors import InvalidSettings
@@ -122,7 +122,9 @@ def _checked(key: Any, value: Any, where: str) -> Any:
 
 def _default_prefix() -> str:
     # settings.configure() has no module; then all such processes of a machine share the name.
-    return getattr(settings, "SETTINGS_MODULE", None) or "django_tasks"
+    # override_settings() hides it, and a test must not lose sight of its own project's keys.
+    named = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get(ENVIRONMENT_VARIABLE)
+    return named or "django_tasks"
 
 
 def _default_folder() -> str:

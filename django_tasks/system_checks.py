@@ -8,8 +8,10 @@ from django.conf import settings
 from django.core import checks
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from django_tasks.conf import task_settings
+from django_tasks.calls.backend import RedisBackend
+from django_tasks.conf import DEFAULT_ALIAS, task_settings
 from django_tasks.errors import InvalidSettings
+from django_tasks.framework import task_backends
 
 SQLITE_OPTIONS = (
     'OPTIONS = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",'
@@ -24,21 +26,30 @@ def connect() -> None:
 
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
-    """E002: ``DJANGO_TASKS`` can't be read. W001: the embedded broker in production."""
-    try:
-        chosen = task_settings()
-    except InvalidSettings as error:
-        return [checks.Error(str(error), id="django_tasks.E002")]
-    if chosen.broker.startswith("embedded://") and not settings.DEBUG:
-        return [
-            checks.Warning(
+    """E002: ``DJANGO_TASKS`` or the ``OPTIONS`` of an alias of ours can't be read. W001: the
+    embedded broker in production."""
+    found: dict[str, checks.CheckMessage] = {}  # by text: two aliases may share one fault
+    for alias in _our_aliases():
+        try:
+            chosen = task_settings(alias)
+        except InvalidSettings as error:
+            found[str(error)] = checks.Error(str(error), id="django_tasks.E002")
+            continue
+        if chosen.broker.startswith("embedded://") and not settings.DEBUG:
+            found["embedded"] = checks.Warning(
                 "DJANGO_TASKS['BROKER'] is embedded://, a server for development, and DEBUG is"
                 " off.",
                 hint="Set BROKER to the URL of a Redis or Valkey server of your own.",
                 id="django_tasks.W001",
             )
-        ]
-    return []
+    return list(found.values())
+
+
+def _our_aliases() -> list[str]:
+    # On Django 5.2 nobody asks backends for their checks.
+    if not settings.is_overridden("TASKS"):  # type: ignore[misc]
+        return [DEFAULT_ALIAS]
+    return [alias for alias in task_backends if isinstance(task_backends[alias], RedisBackend)]
 
 
 def check_sqlite(**_: Any) -> list[checks.CheckMessage]:

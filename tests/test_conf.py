@@ -88,8 +88,8 @@ def test_an_unknown_key_is_told_what_was_meant(settings: Any, wrong: str, meant:
 @pytest.mark.parametrize(
     "given",
     [
-        {"LEASE": 0},
-        {"LEASE": -1},
+        {"LEASE": 0.0},
+        {"LEASE": -1.0},
         {"LEASE": "10"},
         {"LEASE": True},
         {"LEASE": None},

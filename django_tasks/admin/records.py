@@ -6,8 +6,22 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models.fields import AnyJSONField, AnyTextField
+
+
+def showable(value: Any) -> Any:
+    """``value`` as a page can show it: what has no UTF-8 form, and NUL, are written as escapes."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+        case list():
+            return [showable(item) for item in value]
+        case dict():
+            return {showable(key): showable(item) for key, item in value.items()}
+    return value
 
 
 class ReadOnly:
@@ -27,8 +41,13 @@ class TaskAttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg
     """The runs of a record."""
 
     model = TaskAttempt
-    fields = ("number", "outcome", "consumer", "started_at", "finished_at", "error_message")
+    fields = ("number", "outcome", "consumer", "started_at", "finished_at", "error")
+    readonly_fields = ("error",)
     extra = 0
+
+    @admin.display(description=_("error message"))
+    def error(self, attempt: TaskAttempt) -> str:
+        return str(showable(attempt.error_message))
 
 
 @admin.register(TaskRecord)
@@ -40,3 +59,14 @@ class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("=id", "=task_name")
     show_full_result_count = False
     inlines = (TaskAttemptInline,)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> TaskRecord | None:
+        """The record, in a form that is only for showing: nobody saves it."""
+        record: TaskRecord | None = super().get_object(request, object_id, from_field)
+        if record is not None:
+            for field in record._meta.concrete_fields:
+                if isinstance(field, AnyTextField | AnyJSONField):
+                    setattr(record, field.attname, showable(getattr(record, field.attname)))
+        return record

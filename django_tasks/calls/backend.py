@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.core import checks
 
 from django_tasks import framework
 from django_tasks.calls import registry, result
@@ -15,8 +14,7 @@ from django_tasks.calls.options import checked_priority, checked_queue
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.signature import Signature
 from django_tasks.calls.task import Task, require_task
-from django_tasks.conf import task_settings
-from django_tasks.errors import InvalidSettings, InvalidTaskOptions, NotATask, TaskQueueError
+from django_tasks.errors import InvalidTaskOptions, NotATask, TaskQueueError
 from django_tasks.framework import BaseTaskBackend, InvalidTask, task_enqueued
 
 if TYPE_CHECKING:
@@ -81,14 +79,6 @@ class RedisBackend(BaseTaskBackend):
     def get_result(self, result_id: Any) -> TaskResult:
         """Raises ``ResultNotFound`` (a ``TaskResultDoesNotExist``) for unknown ids."""
         return result.load(result_id, self.alias)
-
-    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        """Called by ``manage.py check``: are the settings of this alias sound?"""
-        try:
-            task_settings(self.alias)
-        except InvalidSettings as error:
-            return [checks.Error(str(error), id="django_tasks.E002")]
-        return []
 
 
 def _without_run_after(task: Any) -> Any:

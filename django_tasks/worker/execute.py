@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.transaction import TransactionManagementError
 
 from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
@@ -79,17 +80,48 @@ def execute(
         _prepare(run)
     except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
         return _unrunnable(run, error)
-    close_old_connections()  # as Django does around a request: CONN_MAX_AGE, broken ones
+    outer = _care_for_connections()
     try:
         run.started = time.time()
         value = _call(run)
+        _require_no_open_transaction(run, outer)
         outcome = _succeeded(run, checked_return_value(str(run.task.func.__name__), value))
     # SystemExit, KeyboardInterrupt and MemoryError too: they are the task's, not the worker's.
     except BaseException as error:
         outcome = _ended_by(run, error)
     finally:
-        close_old_connections()
+        _care_for_connections(outer)
     return outcome
+
+
+def _care_for_connections(outer: frozenset[str] | None = None) -> frozenset[str]:
+    """As Django does around a request: close what is broken or older than CONN_MAX_AGE.
+
+    ``outer``: aliases that were in a transaction before the task began (a burst inside a test), which
+    are left alone; None: before the task. Returns them."""
+    opened = connections.all(initialized_only=True)
+    if outer is None:
+        outer = frozenset(one.alias for one in opened if one.in_atomic_block)
+    for connection in opened:
+        if connection.alias in outer:
+            continue
+        if connection.in_atomic_block:
+            # Closed as it is, Django would take it for "closed in a transaction" for ever.
+            connection.in_atomic_block = False
+            connection.close()
+        else:
+            connection.close_if_unusable_or_obsolete()
+    return outer
+
+
+def _require_no_open_transaction(run: Run, outer: frozenset[str]) -> None:
+    """What a task wrote in a transaction that nobody will commit is lost: it did not succeed."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block and connection.alias not in outer:
+            raise TransactionManagementError(
+                f"{run.task.func.__name__}() left a transaction open on {connection.alias!r}, and"
+                " what it wrote there is rolled back. Write `with transaction.atomic(): …`."
+            )
 
 
 def _prepare(run: Run) -> None:

@@ -90,7 +90,10 @@ class Keeper:
             now = time.monotonic()
             for duty in table:
                 if now >= due[duty.name] and not self.stopping.is_set():
-                    perform(duty, broker, self.name)
+                    # The first relay asks for no lease: a burst must know that nothing it has to
+                    # run is in the outbox, also where another worker has the duty.
+                    is_first = self.signs is not None and not deliverer.relay_passes
+                    perform(duty, broker, None if is_first else self.name)
                     due[duty.name] = time.monotonic() + duty.period
             if self.signs is not None and deliverer.relay_passes:
                 self.signs[0] = 1

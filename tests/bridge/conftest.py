@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connections
 
-from django_tasks.bridge.translate import to_message
 from django_tasks.broker import Broker
-from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskAttempt, TaskRecord
-from django_tasks.models.bulk import insert_records
+from tests.bridge.steps import Interrupted
 
 
 @pytest.fixture
@@ -48,26 +46,15 @@ def other_database(tmp_path: Path) -> Iterator[str]:
     del connections["other"]
 
 
-def written(settings: TaskSettings, **given: Any) -> TaskRecord:
-    """A committed row that the broker does not know."""
-    record = TaskRecord(task_name="tests.tasks.add", args=[1, 2], description="add(1, 2)")
-    for name, value in given.items():
-        setattr(record, name, value)
-    insert_records([record], using="default")
-    return record
+@pytest.fixture
+def interrupted(queue: TaskSettings) -> Iterator[Callable[..., Interrupted]]:
+    """Makes brokers to which something happens between two steps of the mirror."""
+    made: list[Interrupted] = []
 
+    def make(**steps: Callable[[], object]) -> Interrupted:
+        made.append(Interrupted(queue, **steps))
+        return made[-1]
 
-def pushed(broker: Broker, recording: str = "first", **given: Any) -> TaskRecord:
-    """A row and its message, as an enqueue leaves them after the commit."""
-    record = TaskRecord(task_name="tests.tasks.add", args=[1, 2], description="add(1, 2)")
-    for name, value in given.items():
-        setattr(record, name, value)
-    if recording == "first":
-        insert_records([record], using="default")
-    broker.push("default", [to_message(record, broker.settings, recording=recording)])
-    return record
-
-
-def claimed(broker: Broker, limit: int = 1) -> list[Message]:
-    """What the consumer "c" takes now."""
-    return broker.claim("default", "c", limit)
+    yield make
+    for one in made:
+        one.close()

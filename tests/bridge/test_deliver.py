@@ -15,7 +15,7 @@ from django_tasks.broker.message import Outcome
 from django_tasks.errors import BrokerUnavailable
 from django_tasks.models import TaskRecord
 from django_tasks.states import State
-from tests.bridge.conftest import claimed, pushed, written
+from tests.bridge.steps import claimed, pushed, written
 
 pytestmark = pytest.mark.django_db
 

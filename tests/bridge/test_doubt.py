@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django_tasks.bridge.doubt import settle_doubts
 from django_tasks.broker import Broker
 from django_tasks.states import FINAL, State
-from tests.bridge.conftest import claimed, pushed, written
+from tests.bridge.steps import claimed, pushed, written
 from tests.conftest import make_message
 
 pytestmark = pytest.mark.django_db

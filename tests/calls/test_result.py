@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_tasks import TaskResult, django_task
+from django_tasks import TaskResult
 from django_tasks.bridge.mirror import mirror
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Outcome
@@ -28,33 +26,11 @@ from django_tasks.errors import (
     TaskFailed,
     TaskQueueError,
 )
-from django_tasks.framework import TaskResultDoesNotExist, TaskResultMismatch
 from django_tasks.models import TaskRecord
+from tests.calls.outcomes import breaks, noted, third_time, thrown_away
 from tests.tasks import add
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@django_task(retries=0)
-def breaks(reason: str) -> None:
-    raise ValueError(reason)
-
-
-@django_task(retries=2, backoff=0, takes_context=True)
-def third_time(context: Any) -> int:
-    if context.attempt < 3:
-        raise OSError(f"attempt {context.attempt}")
-    return int(context.attempt)
-
-
-@django_task(record="never", retries=0)
-def thrown_away(number: int) -> int:
-    return number + 1
-
-
-@django_task(record="after")
-def noted(number: int) -> int:
-    return number + 1
 
 
 def forget(queue: Any, redis_client: Any, result: TaskResult) -> None:
@@ -328,82 +304,3 @@ def test_record_after_has_a_result_before_and_after_its_row(
     forget(queue, redis_client, result)
     assert result.get(timeout=1) == 2
     assert noted.get_result(result.id).return_value == 2
-
-
-# -- get_result --------------------------------------------------------------------------------
-
-
-def test_get_result_finds_by_id(work: Callable[..., None]) -> None:
-    result = add.using(queue_name="mail", priority=3).enqueue(1, 2)
-    work("mail")
-
-    for given in (result.id, uuid.UUID(result.id), result.id.upper()):
-        asked: Any = given
-        found = add.get_result(asked)
-        assert (found.id, found.return_value, found.args) == (result.id, 3, [1, 2])
-        assert (found.task.queue_name, found.task.priority) == ("mail", 3)
-    assert found.get(timeout=1) == 3
-
-
-@pytest.mark.parametrize(
-    ("record_id", "said"),
-    [
-        ("0192aaaa-0000-7000-8000-000000000000", "No task result has the id"),
-        (uuid.UUID("0192aaaa-0000-7000-8000-000000000001"), "No task result has the id"),
-        ("", "is not the id of a task result"),
-        ("42", "is not the id of a task result"),
-        ("../../etc", "is not the id of a task result"),
-        ("a\x00b", "is not the id of a task result"),
-        (None, "is not the id of a task result"),
-        (42, "is not the id of a task result"),
-    ],
-)
-def test_an_unknown_or_malformed_id_is_a_result_that_does_not_exist(
-    queue: Any, record_id: Any, said: str
-) -> None:
-    with pytest.raises(ResultNotFound, match=said) as caught:
-        add.get_result(record_id)
-
-    assert isinstance(caught.value, TaskResultDoesNotExist)
-    with pytest.raises(TaskResultDoesNotExist):
-        asyncio.run(add.aget_result(record_id))
-
-
-def test_the_result_of_another_task_is_a_mismatch(queue: Any) -> None:
-    result = add.enqueue(1, 2)
-
-    with pytest.raises(TaskResultMismatch):
-        breaks.get_result(result.id)
-    with pytest.raises(TaskResultMismatch):
-        asyncio.run(breaks.aget_result(result.id))
-    assert add.using(queue_name="other").get_result(result.id).id == result.id
-
-
-def test_a_record_of_a_task_that_is_no_more_says_so(queue: Any) -> None:
-    result = add.enqueue(1, 2)
-    TaskRecord.objects.update(task_name="tests.tasks.ad")
-
-    with pytest.raises(ResultNotFound, match=r"exists\. No task is named 'tests.tasks.ad'"):
-        add.get_result(result.id)
-
-
-# -- asyncio -----------------------------------------------------------------------------------
-
-
-def test_the_twins_for_asyncio(work: Callable[..., None]) -> None:
-    good = asyncio.run(add.aenqueue(1, 2))
-    bad = asyncio.run(breaks.aenqueue("no"))
-    late = asyncio.run(add.using(run_after=datetime(2100, 1, 1, tzinfo=UTC)).aenqueue(1, 2))
-    work()
-
-    async def read() -> None:
-        assert await good.aget(timeout=5) == 3
-        with pytest.raises(TaskFailed):
-            await bad.aget(timeout=5)
-        with pytest.raises(ResultTimeout):
-            await late.aget(timeout=0.01)
-        found = await add.aget_result(good.id)
-        await found.arefresh()
-        assert found.return_value == 3
-
-    asyncio.run(read())

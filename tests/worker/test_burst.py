@@ -10,6 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from django_tasks import enqueue_many
+from django_tasks.bridge import outbox
+from django_tasks.bridge.translate import to_message
+from django_tasks.conf import task_settings
 from django_tasks.models import TaskRecord
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
@@ -92,7 +95,6 @@ def test_a_burst_inside_a_process_runs_everything_and_returns(
     results = enqueue_many([tasks.add.s(i, i) for i in range(30)])
     again, failed = tasks.at_once.enqueue("inside", 2), tasks.fail.enqueue("builtins.SystemExit")
     mail = tasks.mail.enqueue("mail")
-    TaskRecord.objects.create(task_name=f"{TASKS}.tell", args=["unpushed"])
 
     call_command("runworker", burst=True)
 
@@ -102,7 +104,6 @@ def test_a_burst_inside_a_process_runs_everything_and_returns(
     assert rows[again.id].return_value == 3
     assert rows[failed.id].error_class == "builtins.SystemExit"
     assert rows[mail.id].status == "SUCCESSFUL"
-    assert len(site.told("ran unpushed")) == 1
     client = site.broker.client
     assert client.zcard(site.broker.keys("default").workers) == 0
     assert capsys.readouterr().out == ""
@@ -132,3 +133,20 @@ def sqlite_timeout(settings: Any) -> dict[str, Any]:
         return {}
     assert Path(str(database["NAME"])).parent.exists()
     return {"OPTIONS": {**database["OPTIONS"], "timeout": 0.2}}
+
+
+@pytest.mark.django_db
+def test_a_burst_inside_a_transaction_leaves_it_open(
+    server: Any, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UNCUT_LIVE_FOLDER", str(tmp_path))
+    settings.DJANGO_TASKS = {"BROKER": server.url, "PREFIX": tmp_path.name, "MODULES": []}
+    (tmp_path / "journal").touch()
+    record = TaskRecord.objects.create(task_name=f"{TASKS}.count_rows")
+    outbox.push("default", [to_message(record, task_settings())])
+
+    call_command("runworker", burst=True)  # as in a TestCase
+
+    assert transaction.get_connection().in_atomic_block
+    record.refresh_from_db()
+    assert (record.status, record.return_value) == ("SUCCESSFUL", 1)
