@@ -111,8 +111,9 @@ def duties(deliverer: Deliverer) -> list[Duty]:
 
 
 def perform(duty: Duty, broker: Broker, owner: str | None) -> bool:
-    """Do a duty if this worker has it now (None: without asking, which is always correct). What fails is tried again at the next period, and said
-    once until it succeeds."""
+    """Do a duty if this worker has it now (None: without asking, which is always correct).
+
+    What fails is tried again at the next period, and said once until it succeeds."""
     try:
         if owner is not None and not broker.lease(duty.name, owner, duty.lease):
             return False

@@ -97,8 +97,8 @@ def execute(
 def _care_for_connections(outer: frozenset[str] | None = None) -> frozenset[str]:
     """As Django does around a request: close what is broken or older than CONN_MAX_AGE.
 
-    ``outer``: aliases that were in a transaction before the task began (a burst inside a test), which
-    are left alone; None: before the task. Returns them."""
+    ``outer``: aliases that were in a transaction before the task began (a burst inside a test);
+    they are left alone. None: before the task. Returns them."""
     opened = connections.all(initialized_only=True)
     if outer is None:
         outer = frozenset(one.alias for one in opened if one.in_atomic_block)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 
+from django_tasks.models import TaskAttempt, TaskRecord
 from tests.servers import Server
 from tests.worker.running import Site
 
@@ -21,9 +23,10 @@ class Shared:
     """The shared project of a module: started when a test wants it, stopped when one wants its
     own."""
 
-    def __init__(self, server: Server, folders: pytest.TempPathFactory) -> None:
+    def __init__(self, server: Server, folders: pytest.TempPathFactory, blocker: Any) -> None:
         self._server = server
         self._folders = folders
+        self._blocker = blocker
         self._site: Site | None = None
 
     def running(self) -> Site:
@@ -36,23 +39,34 @@ class Shared:
         if self._site is not None:
             self._site.stop()
             self._site = None
+            with self._blocker.unblock():
+                TaskAttempt.objects.all().delete()
+                TaskRecord.objects.all().delete()
 
 
 @pytest.fixture(scope="module")
 def shared(
-    server: Server, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
+    server: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: Any,
 ) -> Iterator[Shared]:
-    made = Shared(server, tmp_path_factory)
+    made = Shared(server, tmp_path_factory, django_db_blocker)
     yield made
     made.stop()
 
 
 @pytest.fixture
-def live(shared: Shared, settings: Any, transactional_db: None) -> Site:
-    """The shared project with its worker of two children; calls of this process go there."""
-    site = shared.running()
-    settings.DJANGO_TASKS = site.tasks
-    return site
+def live(shared: Shared, settings: Any, django_db_blocker: Any) -> Iterator[Site]:
+    """The shared project with its worker of two children; calls of this process go there.
+
+    Its rows stay until that worker is stopped: pytest-django's flush after each test would
+    deadlock with a mirror that is writing."""
+    with django_db_blocker.unblock():
+        site = shared.running()
+        settings.DJANGO_TASKS = site.tasks
+        yield site
+        connections.close_all()
 
 
 @pytest.fixture

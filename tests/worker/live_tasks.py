@@ -295,7 +295,7 @@ def look_around(context: Any, key: str) -> dict[str, Any]:
         "id": context.result.id,
         "args": context.result.args,
         "worker_ids": context.result.worker_ids,
-        "enqueued": context.result.enqueued_at.isoformat(),
+        "enqueued": str(context.result.enqueued_at),
     }
 
 

@@ -14,7 +14,6 @@ import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,22 +228,22 @@ class Site:
         wanted = {status} if status else FINAL
         rows = TaskRecord.objects.filter(id=result.id)
         try:
-            return wait_until(partial(_found, rows.filter(status__in=wanted)), timeout)
+            wait_until(rows.filter(status__in=wanted).exists, timeout)
         except AssertionError:
             states = list(rows.values_list("status", flat=True))
             logs = "\n".join(worker.log for worker in self.workers)
             raise AssertionError(
                 f"not {wanted} within {timeout:g} s but {states}:\n{logs}"
             ) from None
+        return rows.get()
+
+    def value(self, result: Any) -> Any:
+        """What the call returned. Raises ``TaskFailed``."""
+        return result.get(timeout=WAIT)
 
     def attempts(self, record: TaskRecord) -> list[str]:
         """The outcomes of its runs, in order."""
-        return [attempt.outcome for attempt in record.attempts.order_by("fence")]  # type: ignore[attr-defined]
-
-
-def _found(rows: Any) -> TaskRecord | None:
-    found: TaskRecord | None = rows.first()
-    return found
+        return list(record.attempts.order_by("fence").values_list("outcome", flat=True))
 
 
 def processes() -> Mapping[int, tuple[int, int]]:

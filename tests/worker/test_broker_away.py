@@ -37,7 +37,7 @@ def working(
 @pytest.fixture
 def site(working: Site, settings: Any, transactional_db: None) -> Site:
     settings.DJANGO_TASKS = working.tasks
-    assert tasks.add.enqueue(1, 2).get(timeout=10) == 3
+    assert working.value(tasks.add.enqueue(1, 2)) == 3
     return working
 
 
@@ -62,7 +62,7 @@ def test_connections_that_are_reset_are_opened_again(site: Site) -> None:
         site.broker.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     began = time.monotonic()
-    assert tasks.add.enqueue(2, 2).get(timeout=10) == 4
+    assert site.value(tasks.add.enqueue(2, 2)) == 4
     assert time.monotonic() - began < 1.5
     site.let_go("reset")
     assert site.attempts(site.record(held, "SUCCESSFUL")) == ["succeeded"]
@@ -75,7 +75,7 @@ def test_scripts_that_are_flushed_are_sent_again(site: Site) -> None:
 
     site.broker.client.script_flush()
 
-    assert tasks.add.enqueue(3, 3).get(timeout=10) == 6
+    assert site.value(tasks.add.enqueue(3, 3)) == 6
     require_calm(site, before, most=0)
 
 

@@ -51,7 +51,7 @@ def test_a_burst_waits_for_what_others_hold(site: Site) -> None:
     site.wait_for("began held")
 
     burst = site.start("--burst", "--processes", "1")
-    enqueue_many([tasks.tell.s("else")])[0].get(timeout=10)
+    site.value(tasks.tell.enqueue("else"))
 
     assert left(site)["unacked"] == 1
     with pytest.raises(AssertionError, match="still runs"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from django_tasks import enqueue_many
 from django_tasks.states import FINAL
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
-from tests.worker.conftest import MakeSite
 from tests.worker.running import Line, Site
 
 SOON = 1.0  # seconds: what the project promises, from kill to rerun
@@ -57,14 +57,14 @@ def test_what_kills_its_process_too_often_is_a_dead_letter(live: Site) -> None:
     assert (record.lost, record.attempt) == (2, 0)
     assert live.attempts(record) == ["lost", "lost"]
     assert len(live.told("run deadly")) == 2
-    assert tasks.add.enqueue(1, 1).get(timeout=10) == 2
+    assert live.value(tasks.add.enqueue(1, 1)) == 2
 
 
 def test_neighbours_of_a_killed_run_start_again_uncharged(site: Site) -> None:
     site.start("--processes", "1")
     for _ in range(2):  # known to be short: claimed many at a time from now on
         warm = enqueue_many([tasks.touchy.s(f"warm{i}") for i in range(30)])
-        wait_until(lambda results=warm: all(_is_final(one) for one in results), 20)
+        wait_until(partial(_are_final, warm), 20)
     dying, *neighbours = [tasks.touchy.s("last")] + [tasks.touchy.s(f"n{i}") for i in range(8)]
 
     results = enqueue_many([dying, *neighbours])
@@ -80,9 +80,10 @@ def test_neighbours_of_a_killed_run_start_again_uncharged(site: Site) -> None:
         assert ran.at - dies.at < SOON
 
 
-def _is_final(result: Any) -> bool:
-    result.refresh()
-    return result.state in FINAL
+def _are_final(results: list[Any]) -> bool:
+    for result in results:
+        result.refresh()
+    return all(result.state in FINAL for result in results)
 
 
 def _journal(site: Site) -> list[Line]:

@@ -21,8 +21,8 @@ def test_connections_are_closed_or_kept_as_conn_max_age_says(
     site = make_site(database={"CONN_MAX_AGE": age})
     site.start("--processes", "1")
 
-    first = tasks.use_connection.enqueue("mark").get(timeout=20)
-    second = tasks.use_connection.enqueue("look").get(timeout=20)
+    first = site.value(tasks.use_connection.enqueue("mark"))
+    second = site.value(tasks.use_connection.enqueue("look"))
 
     assert first["is_marked"]
     assert second["is_marked"] is is_kept
@@ -34,12 +34,12 @@ def test_a_connection_that_broke_is_replaced(make_site: MakeSite) -> None:
         pytest.skip("Django takes every SQLite connection for usable: there is nothing to break")
     site = make_site(database={"CONN_MAX_AGE": None})
     site.start("--processes", "1")
-    before = tasks.use_connection.enqueue("mark").get(timeout=20)
+    before = site.value(tasks.use_connection.enqueue("mark"))
 
     broken = tasks.break_connection.enqueue()
 
     assert site.record(broken, "FAILED").error_class.startswith("django.db.utils.")
-    after = tasks.use_connection.enqueue("look").get(timeout=20)
+    after = site.value(tasks.use_connection.enqueue("look"))
     assert after["pid"] == before["pid"]
     assert not after["is_marked"]
 
@@ -53,7 +53,7 @@ def test_a_transaction_left_open_does_not_reach_the_next_task(make_site: MakeSit
     record = site.record(left, "FAILED")
     assert record.error_class == "django.db.transaction.TransactionManagementError"
     assert "leave_transaction_open() left a transaction open on 'default'" in record.error_message
-    assert tasks.use_connection.enqueue("look").get(timeout=20)["in_transaction"] is False
+    assert site.value(tasks.use_connection.enqueue("look"))["in_transaction"] is False
     assert TaskRecord.objects.filter(task_name="written and lost").count() == 0
 
 
@@ -67,7 +67,7 @@ def test_a_database_that_refuses_stops_no_task_that_needs_none(make_site: MakeSi
     results = [tasks.add.enqueue(i, i) for i in range(5)]
     needy = tasks.count_rows.enqueue()
 
-    assert [one.get(timeout=20) for one in results] == [0, 2, 4, 6, 8]
+    assert [site.value(one) for one in results] == [0, 2, 4, 6, 8]
     worker.wait_for_line("The mirror waits")
     wait_until(lambda: worker.lines(" WARNING ", needy.id, "failed (attempt 1 of 4)"), WAIT)
     assert set(TaskRecord.objects.values_list("status", flat=True)) == {"PENDING"}

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -209,11 +209,9 @@ def test_a_run_that_was_taken_over_can_not_report(live: Site) -> None:
 
 def test_children_that_all_die_at_once_are_all_replaced(live: Site) -> None:
     before = live.consumers()
-    deaths: Callable[[], set[int]] = lambda: set(before.values()) & live.workers[0].group()
-
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
 
-    wait_until(lambda: not deaths(), WAIT)
+    wait_until(lambda: not set(before.values()) & live.workers[0].group(), WAIT)
     require_next(live)
     wait_until(lambda: len(set(live.consumers()) - set(before)) == 2, WAIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 from django_tasks.models import TaskRecord
 from tests.waiting import wait_until
@@ -13,12 +14,12 @@ from tests.worker.running import TASKS, WAIT, Site, processes
 
 def test_a_killed_keeper_is_replaced_and_mirrors(live: Site) -> None:
     worker = live.workers[0]
-    keeper = wait_until(lambda: live.keeper(worker), WAIT)
+    keeper: Any = wait_until(lambda: live.keeper(worker), WAIT)
 
     os.kill(keeper, signal.SIGKILL)
     result = tasks.add.enqueue(4, 5)
 
-    assert result.get(timeout=10) == 9
+    assert live.value(result) == 9
     assert live.record(result, "SUCCESSFUL").return_value == 9
     assert wait_until(lambda: live.keeper(worker), WAIT) != keeper
     worker.wait_for_line("The keeper ended (signal SIGKILL); another is started")
@@ -61,8 +62,8 @@ def test_record_after_and_never_are_obeyed(live: Site) -> None:
     after = tasks.add.using(record="after").enqueue(1, 2)
     never = tasks.add.using(record="never").enqueue(3, 4)
 
-    assert after.get(timeout=10) == 3
-    assert never.get(timeout=10) == 7
+    assert live.value(after) == 3
+    assert live.value(never) == 7
     row = live.record(after, "SUCCESSFUL")
     assert (row.task_name, row.args, row.return_value) == (f"{TASKS}.add", [1, 2], 3)
     assert not TaskRecord.objects.filter(id=never.id).exists()

@@ -162,7 +162,8 @@ def test_reload_waits_for_the_cure_of_a_module_that_can_not_be_imported(
     text = module.read_text()
     module.write_text("this is no Python")
     reloader = site.launch("--processes", "1", "--reload")
-    reloader.wait_for_line("The worker starts again when a file changes.")
+    line = "The worker starts again when a file changes."
+    wait_until(lambda: line in reloader.log.splitlines(), WAIT, reloader.log)
 
     module.write_text(text)
 

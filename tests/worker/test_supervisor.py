@@ -17,6 +17,37 @@ from tests.worker.running import Site, processes
 LEASE = 1.0
 
 
+def test_processes_have_titles(live: Site) -> None:
+    pytest.importorskip("setproctitle", reason='titles need the extra "title"')
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("titles are read from /proc here")
+    worker, queues = live.workers[0], "default, audit, bulk, mail"
+    calls = [tasks.hold.enqueue(key) for key in ("title0", "title1")]
+    for key in ("title0", "title1"):
+        live.wait_for(f"began {key}")  # by now each child has its title
+        live.let_go(key)
+
+    titles = {pid: Path(f"/proc/{pid}/cmdline").read_text().strip("\0") for pid in worker.group()}
+
+    keeper: Any = live.keeper(worker)
+    name = next(iter(live.consumers())).rpartition(":")[0]
+    assert titles[worker.pid] == f"uncut: supervisor of {queues}"
+    assert titles[keeper] == f"uncut: keeper of {name}"
+    for consumer, pid in live.consumers().items():
+        assert titles[pid] == f"uncut: child {consumer} of {queues}"
+    for result in calls:
+        live.record(result, "SUCCESSFUL")
+
+
+def test_a_worker_describes_itself_to_who_lists_workers(live: Site) -> None:
+    [described] = live.descriptions()
+
+    assert described["queues"] == '["default","audit","bulk","mail"]'
+    assert described["processes"] == "2"
+    assert described["stopping"] == "0"
+    assert set(live.consumers().values()) < live.workers[0].group()
+
+
 def test_sigterm_lets_running_tasks_end_and_gives_back_the_rest(site: Site) -> None:
     worker = site.start("--processes", "1")
     running, waiting = tasks.hold.enqueue("running"), tasks.hold.enqueue("waiting")
@@ -155,32 +186,3 @@ def open_files(pid: int) -> set[Path]:
         except FileNotFoundError:
             continue
     return found
-
-
-def test_processes_have_titles(site: Site) -> None:
-    pytest.importorskip("setproctitle", reason='titles need the extra "title"')
-    if not Path("/proc/self/cmdline").exists():
-        pytest.skip("titles are read from /proc here")
-    worker = site.start("--processes", "1", "mail", "default")
-    tasks.tell.enqueue("title")
-    site.wait_for("ran title")  # by now each has its title
-
-    titles = {pid: Path(f"/proc/{pid}/cmdline").read_text().strip("\0") for pid in worker.group()}
-
-    [(consumer, pid)] = site.consumers().items()
-    keeper: Any = site.keeper(worker)
-    name = consumer.rpartition(":")[0]
-    assert titles[worker.pid] == "uncut: supervisor of mail, default"
-    assert titles[pid] == f"uncut: child {consumer} of mail, default"
-    assert titles[keeper] == f"uncut: keeper of {name}"
-
-
-def test_a_worker_describes_itself_to_who_lists_workers(site: Site) -> None:
-    site.start("--processes", "2", "mail")
-
-    [described] = site.descriptions()
-
-    assert described["queues"] == '["mail"]'
-    assert described["processes"] == "2"
-    assert described["stopping"] == "0"
-    assert len(site.consumers()) == 2
