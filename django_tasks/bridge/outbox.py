@@ -117,6 +117,7 @@ def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) 
             broker.push_all(batches[start : start + 10], is_delivery=is_delivery)
     except BrokerUnavailable as error:
         _closed_until[settings] = time.monotonic() + CIRCUIT
+        broker.revive()
         logger.warning(
             "Enqueued calls wait in the database until the broker is back: %s",
             error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django_tasks.bridge.deliver import UNFINISHED, deliver
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Outcome
+from django_tasks.conf import TaskSettings
 from django_tasks.errors import BrokerUnavailable
 from django_tasks.models import TaskRecord
 from django_tasks.states import State
@@ -45,15 +47,28 @@ def test_law_2_a_known_message_is_left_as_it_is(broker: Broker, queue: Any) -> N
     assert broker.holder("default", str(record.id)) == ("c", message.fence)
 
 
-def test_law_2_a_stale_delivery_does_not_run_a_finished_message_again(
-    broker: Broker, queue: Any
+class Late(Broker):
+    """A broker whose deliverer looked which ids are unknown some time ago."""
+
+    def unknown_ids(self, queue: str, record_ids: Sequence[str]) -> set[str]:
+        return set(record_ids)
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_law_2_a_stale_delivery_does_not_run_a_message_again(
+    broker: Broker, queue: TaskSettings, end: bool
 ) -> None:
     pushed(broker)
     [message] = claimed(broker)
-    broker.ack("default", "c", [Outcome.successful(message, 3)])
+    if end:
+        broker.ack("default", "c", [Outcome.successful(message, 3)])
+    late = Late(queue)
 
-    assert deliver(broker, "default").pushed == 0
+    assert deliver(late, "default").pushed == 0
+
     assert broker.backlog("default")["ready"] == 0
+    assert broker.holder("default", message.id) == (None if end else ("c", message.fence))
+    late.close()
 
 
 def test_law_6_what_is_delivered_is_in_doubt(broker: Broker, queue: Any, redis_client: Any) -> None:
