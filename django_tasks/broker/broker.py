@@ -39,6 +39,7 @@ class Broker:
     settings: TaskSettings
     timeout: float = connection.WORKER_TIMEOUT
     greets: Callable[[], Iterable[tuple[str, str]]] | None = None  # (queue, consumer) pairs
+    load: Callable[[str], scripts.Script] = scripts.load
     _client: Any = field(default=None, repr=False)
     _announced: set[str] = field(default_factory=set, repr=False)
     _keys: dict[str, QueueKeys] = field(default_factory=dict, repr=False)
@@ -287,7 +288,7 @@ class Broker:
     def _greet(self, redis_connection: Any) -> None:
         # The first call of every connection tells an era from the next (law 6); EVAL, since the
         # server may be a new one that knows no digest.
-        text = scripts.load("beat").text
+        text = self.load("beat").text
         for queue, consumer in self.greets() if self.greets else ():
             arguments = self._beat_arguments([consumer], False, True, False)
             root = self.keys(queue).root
@@ -310,7 +311,7 @@ class Broker:
 
     def _run(self, name: str, root: str, arguments: Sequence[Argument]) -> Any:
         try:
-            return scripts.call(self.client, scripts.load(name), root, arguments)
+            return scripts.call(self.client, self.load(name), root, arguments)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
@@ -319,7 +320,7 @@ class Broker:
             answers = scripts.call_all(
                 self.client,
                 [
-                    (scripts.load(name), self.keys(queue).root, arguments)
+                    (self.load(name), self.keys(queue).root, arguments)
                     for name, queue, arguments in calls
                 ],
             )

@@ -18,6 +18,8 @@ R = TypeVar("R")
 
 if TYPE_CHECKING:
     from django.tasks import Task as FrameworkTask
+
+    from django_tasks.calls.result import TaskResult
 else:
 
     class FrameworkTask(framework.Task):
@@ -54,7 +56,14 @@ class Task(FrameworkTask[P, R]):
         """The backend of the task's alias; ours if ``TASKS`` is unset."""
         return framework.task_backend(self.backend)
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    if TYPE_CHECKING:
+        # The framework's own methods run (who traces tasks patches those); ours is what they give.
+        def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult: ...
+        async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult: ...
+        def get_result(self, result_id: str) -> TaskResult: ...
+        async def aget_result(self, result_id: str) -> TaskResult: ...
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> TaskResult:
         """``enqueue``, under the name that Celery users know."""
         return self.enqueue(*args, **kwargs)
 

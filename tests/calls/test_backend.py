@@ -59,7 +59,7 @@ def test_with_tasks_naming_ours_a_plain_task_runs_too(
     settings.TASKS = {"default": OURS}
     plain = framework.task(two)
 
-    result = plain.enqueue(21)
+    result: Any = plain.enqueue(21)
     work()
 
     assert result.get(timeout=5) == 42

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from django_tasks.errors import (
     ResultNotFound,
@@ -56,7 +56,7 @@ def test_an_unknown_or_malformed_id_is_a_result_that_does_not_exist(
 
     assert isinstance(caught.value, TaskResultDoesNotExist)
     with pytest.raises(TaskResultDoesNotExist):
-        asyncio.run(add.aget_result(record_id))
+        async_to_sync(add.aget_result)(record_id)
 
 
 def test_the_result_of_another_task_is_a_mismatch(queue: Any) -> None:
@@ -65,7 +65,7 @@ def test_the_result_of_another_task_is_a_mismatch(queue: Any) -> None:
     with pytest.raises(TaskResultMismatch):
         breaks.get_result(result.id)
     with pytest.raises(TaskResultMismatch):
-        asyncio.run(breaks.aget_result(result.id))
+        async_to_sync(breaks.aget_result)(result.id)
     assert add.using(queue_name="other").get_result(result.id).id == result.id
 
 
@@ -81,9 +81,9 @@ def test_a_record_of_a_task_that_is_no_more_says_so(queue: Any) -> None:
 
 
 def test_the_twins_for_asyncio(work: Callable[..., None]) -> None:
-    good = asyncio.run(add.aenqueue(1, 2))
-    bad = asyncio.run(breaks.aenqueue("no"))
-    late = asyncio.run(add.using(run_after=datetime(2100, 1, 1, tzinfo=UTC)).aenqueue(1, 2))
+    good = async_to_sync(add.aenqueue)(1, 2)
+    bad = async_to_sync(breaks.aenqueue)("no")
+    late = async_to_sync(add.using(run_after=datetime(2100, 1, 1, tzinfo=UTC)).aenqueue)(1, 2)
     work()
 
     async def read() -> None:
@@ -96,4 +96,4 @@ def test_the_twins_for_asyncio(work: Callable[..., None]) -> None:
         await found.arefresh()
         assert found.return_value == 3
 
-    asyncio.run(read())
+    async_to_sync(read)()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from django_tasks import Task, TaskResult, django_task, framework
@@ -53,7 +54,7 @@ def test_what_django_task_returns_is_the_frameworks_task() -> None:
     assert add.__dict__  # a subclass without slots
     assert hash(add) == hash(dataclasses.replace(add))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        add.priority = 3
+        add.priority = 3  # type: ignore[misc]
 
 
 def test_the_decorator_takes_options_or_none() -> None:
@@ -82,7 +83,7 @@ def test_enqueue_returns_a_result_and_leaves_a_record(queue: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_delay_and_aenqueue_do_what_enqueue_does(queue: Any) -> None:
     delayed = add.delay(1, b=2)
-    awaited = asyncio.run(add.aenqueue(3, 4))
+    awaited = async_to_sync(add.aenqueue)(3, 4)
 
     records = TaskRecord.objects.order_by("id")
     assert [str(record.id) for record in records] == [delayed.id, awaited.id]

@@ -74,7 +74,9 @@ def signatures() -> None:
 
 
 async def awaits() -> None:
-    await add.aenqueue(1, 2)
+    result = await add.aenqueue(1, 2)
+    assert_type(result, TaskResult)
+    await result.aget(timeout=1)
     await add.aenqueue(1, "2")  # type: ignore[arg-type]
     await add.aenqueue(1)  # type: ignore[call-arg]
 
@@ -103,7 +105,11 @@ def is_callable() -> None:
     passes_as_a_function(letter)  # type: ignore[arg-type]
 
 
-def results(result: TaskResult) -> None:
+def results() -> None:
+    result = add.enqueue(1, 2)
+    assert_type(result, TaskResult)
+    assert_type(add.delay(1, 2), TaskResult)
+    assert_type(add.get_result("id"), TaskResult)
     value: Any = result.get(timeout=1.5)
     assert_type(result.state, str)
     result.get(timeout="1")  # type: ignore[arg-type]

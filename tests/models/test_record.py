@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.models import ForeignKey
 
 from django_tasks import framework
 from django_tasks.models import TaskAttempt, TaskRecord
@@ -175,7 +174,6 @@ def test_delivery_and_the_admin_walk_an_index() -> None:
 @pytest.mark.django_db
 def test_attempts_have_no_foreign_key_in_the_database() -> None:
     field: Any = TaskAttempt._meta.get_field("record")
-    assert isinstance(field, ForeignKey)
     assert not field.db_constraint
 
     TaskAttempt.objects.create(record_id=uuid.uuid4(), number=1, fence=1, outcome="lost")

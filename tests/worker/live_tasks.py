@@ -98,6 +98,18 @@ def use_connection(what: str) -> dict[str, Any]:
 
 
 @django_task(retries=0)
+def tell_session(key: str) -> int:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        session = int(cursor.fetchone()[0])
+    note(f"began {key}")
+    wait_for_file(f"go-{key}")
+    return session
+
+
+@django_task(retries=0)
 def break_connection() -> None:
     """As when the database is restarted under a task."""
     from django.db import connection

@@ -81,8 +81,10 @@ def test_scripts_that_are_flushed_are_sent_again(site: Site) -> None:
 
 def test_a_pause_longer_than_the_lease_counts_against_nobody(site: Site, frail: Server) -> None:
     before = site.workers[0].log
-    running, waiting = tasks.hold.enqueue("pause"), tasks.tell.using(priority=-1).enqueue("waits")
-    site.wait_for("began pause")
+    running = [tasks.hold.enqueue(f"pause{i}") for i in range(CHILDREN)]
+    for i in range(CHILDREN):
+        site.wait_for(f"began pause{i}")
+    waiting = tasks.tell.enqueue("waits")
 
     frail.pause()
     paused_at = time.monotonic()
@@ -93,10 +95,11 @@ def test_a_pause_longer_than_the_lease_counts_against_nobody(site: Site, frail: 
         frail.resume()
 
     wait_until(lambda: "The broker is back" in site.workers[0].log[len(before) :], WAIT)
-    site.let_go("pause")
-    record = site.record(running, "SUCCESSFUL")
-    assert (record.lost, site.attempts(record)) == (0, ["succeeded"])
-    assert site.attempts(site.record(waiting, "SUCCESSFUL")) == ["succeeded"]
+    for i in range(CHILDREN):
+        site.let_go(f"pause{i}")
+    for result in [*running, waiting]:
+        record = site.record(result, "SUCCESSFUL")
+        assert (record.lost, site.attempts(record)) == (0, ["succeeded"])
     require_calm(site, before, most=CHILDREN + 5)
 
 

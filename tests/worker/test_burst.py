@@ -75,7 +75,7 @@ def test_a_burst_waits_for_the_mirror(make_site: MakeSite, sqlite_timeout: dict[
         site.let_go("mirror")
         wait_until(lambda: left(site)["unacked"] == 0, WAIT)
         burst.wait_for_line("WARNING")  # the mirror says that it waits
-        assert burst.is_running()
+        assert burst.lines("Stopping") == []
         assert left(site)["dirty"] == 1
 
     assert burst.ended() == 0

@@ -6,7 +6,12 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
+from django_tasks.broker import Broker
+from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
+from django_tasks.worker.duties import Duty, perform
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
 from tests.worker.running import TASKS, WAIT, Site, processes
@@ -67,6 +72,21 @@ def test_record_after_and_never_are_obeyed(live: Site) -> None:
     row = live.record(after, "SUCCESSFUL")
     assert (row.task_name, row.args, row.return_value) == (f"{TASKS}.add", [1, 2], 3)
     assert not TaskRecord.objects.filter(id=never.id).exists()
+
+
+def test_a_duty_that_fails_is_said_once_until_it_succeeds(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = Broker(TaskSettings(broker="redis://127.0.0.1:1/0", prefix="away"))
+    duty = Duty("rest", 1.0, lambda: None)
+
+    for _ in range(5):
+        perform(duty, away, "me")
+
+    assert [one.getMessage().partition(":")[0] for one in caplog.records] == ["The duty rest waits"]
+    perform(duty, broker, "me")
+    perform(duty, away, "me")
+    assert len(caplog.records) == 2
 
 
 def test_the_keeper_ends_with_its_worker(live: Site, site: Site) -> None:
