@@ -79,7 +79,7 @@ def test_law_6_what_is_delivered_is_in_doubt(broker: Broker, queue: Any, redis_c
     key = broker.keys("default").message(str(record.id))
     assert redis_client.hget(key, "doubt") == "1"
     assert claimed(broker) == []  # an era's first seconds
-    redis_client.hset(broker.keys("default").meta, "era", "1")
+    redis_client.hset(broker.keys("default").meta, "since", "1")
     [message] = claimed(broker)
     assert (message.id, message.doubt) == (str(record.id), True)
 

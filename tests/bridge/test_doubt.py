@@ -87,7 +87,7 @@ def test_law_8_an_id_that_no_row_can_have_stops_nobody(queue: Any) -> None:
 def test_law_6_settled_and_dropped_messages_leave_without_a_run(
     broker: Broker, redis_client: Any
 ) -> None:
-    redis_client.hset(broker.keys("default").meta, "era", "1")
+    redis_client.hset(broker.keys("default").meta, "since", "1")
     final, deleted, alive = pushed(broker), pushed(broker), pushed(broker)
     for record in (final, deleted, alive):
         redis_client.hset(broker.keys("default").message(str(record.id)), "doubt", "1")

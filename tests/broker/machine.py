@@ -5,303 +5,18 @@ are read raw and compared with what the call may have done (world.py has what is
 from __future__ import annotations
 
 import math
-import time
-import uuid
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import precondition, rule
 
-from django_tasks.broker import Broker
-from django_tasks.broker.message import Message, Outcome
-from django_tasks.broker.scripts import Script, assemble
-from django_tasks.conf import TaskSettings
-from tests.broker.world import FINAL, PREFIX, QUEUES, Line, World, check_places, check_steps, read
-from tests.servers import Server
-
-LEASE = 10.0
-CONSUMERS = ("a", "b", "c")
-SKEW = "skew"  # a key outside the prefix: seconds that the tests' clock is ahead
-MARGIN = 200_000  # µs: what is nearer to a border of time than this is not judged
-
-queues = st.sampled_from(QUEUES)
-consumers = st.sampled_from(CONSUMERS)
-WORDS = ("succeeded", "failed", "retried", "later", "snoozed", "dropped", "settled")
+from django_tasks.broker.message import Outcome
+from tests.broker.machine_calls import CLOCK, CONSUMERS, LEASE, Calls, consumers, queues
+from tests.broker.world import FINAL, PREFIX, QUEUES, read
 
 
-def skewed(name: str, planted: dict[str, str]) -> Script:
-    """A script with the tests' clock, and perhaps a planted fault."""
-    from django_tasks.broker.scripts import read_lua
-
-    clock = read_lua("_now").replace(
-        "local now = clock[1] * 1000000 + clock[2]",
-        f"local now = clock[1] * 1000000 + clock[2] + (tonumber(redis.call('GET', '{SKEW}')) or 0)"
-        " * 1000000",
-    )
-    assert SKEW in clock
-    return assemble(name, {"_now": clock, **planted})
-
-
-class Machine(RuleBasedStateMachine):
+class Machine(Calls):
     """``server`` and ``planted`` are set by whoever runs it."""
-
-    server: Server
-    planted: dict[str, str] = {}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.client = self.server.client()
-        known: dict[str, Script] = {}
-
-        def load(name: str) -> Script:
-            if name not in known:
-                known[name] = skewed(name, self.planted)
-            return known[name]
-
-        settings = TaskSettings(broker=self.server.url, prefix=PREFIX, lease=LEASE)
-        self.broker = Broker(settings, load=load)
-
-    @initialize()
-    def begin(self) -> None:
-        self.client.flushall()
-        self.skew = 0
-        self.rows: dict[str, dict[str, Any]] = {}  # id → what its row says
-        self.claims: list[tuple[str, str, Message]] = []  # every claim that anybody ever got
-        self.marks: dict[str, list[Any]] = {}  # what a mirror wrote and did not yet clean
-        self.fences: dict[str, int] = {}  # id → the greatest fence given out
-        self.before = read(self.client)
-        self.clock_went_back = False
-        for queue in QUEUES:
-            self.broker.beat([queue], list(CONSUMERS), register=True)
-        self.look(set())
-
-    def teardown(self) -> None:
-        if hasattr(self, "before"):
-            self.drain()
-        self.broker.close()
-        self.client.close()
-
-    # -- looking -----------------------------------------------------------------------------
-
-    def now(self) -> float:
-        return (time.time() + self.skew) * 1e6
-
-    def look(self, touched: set[str], cleaned: frozenset[str] | set[str] = frozenset()) -> World:
-        """The world after a call that spoke of ``touched``; the world before is ``self.past``."""
-        self.past = self.before
-        after = read(self.client)
-        check_places(after)
-        check_steps(self.past, after, touched, set(cleaned))
-        self.before = after
-        return after
-
-    def line(self, queue: str) -> Line:
-        return self.before[queue]
-
-    def body(self, record_id: str) -> Message:
-        """A message as delivery makes it from the row."""
-        row = self.rows[record_id]
-        return Message(
-            id=record_id,
-            task="t",
-            queue=row["queue"],
-            priority=row["priority"],
-            record=row["record"],
-            database="" if row["record"] == "never" else "default",
-            max_attempts=3,
-            max_lost=2,
-            ttl=3600,
-            round=row["round"],
-            fence=row["fence"],
-            revision=row["revision"],
-        )
-
-    def remember(self, queue: str, consumer: str, got: list[Message], is_lost: bool) -> None:
-        for message in got:
-            if not self.clock_went_back:
-                assert message.fence > self.fences.get(message.id, 0), "a fence was given out twice"
-            self.fences[message.id] = max(message.fence, self.fences.get(message.id, 0))
-            if not is_lost:
-                self.claims.append((queue, consumer, message))
-
-    # -- calls -------------------------------------------------------------------------------
-
-    @rule(
-        queue=queues,
-        priority=st.sampled_from([-5, 0, 5]),
-        record=st.sampled_from(["first", "first", "first", "after", "never"]),
-        delay=st.sampled_from([0, 0, 0, 20]),
-    )
-    def push(self, queue: str, priority: int, record: str, delay: int) -> None:
-        record_id = str(uuid.uuid4())
-        self.rows[record_id] = {
-            "queue": queue,
-            "priority": priority,
-            "record": record,
-            "round": 1,
-            "fence": 0,
-            "revision": 0,
-            "status": "PENDING",
-        }
-        self.push_known(record_id, is_delivery=False, delay=delay)
-
-    @precondition(lambda self: self.rows)
-    @rule(data=st.data(), is_delivery=st.booleans(), is_new_round=st.booleans())
-    def push_again(self, data: Any, is_delivery: bool, is_new_round: bool) -> None:
-        record_id = data.draw(st.sampled_from(sorted(self.rows)))
-        row = self.rows[record_id]
-        if is_new_round and row["status"] in FINAL:
-            row.update(round=row["round"] + 1, status="PENDING")
-        if row["record"] == "first" and row["status"] not in FINAL:
-            self.push_known(record_id, is_delivery)
-
-    def push_known(self, record_id: str, is_delivery: bool, delay: int = 0) -> None:
-        row = self.rows[record_id]
-        queue = row["queue"]
-        old = self.line(queue).messages.get(record_id)
-        message = self.body(record_id)
-        if delay:
-            import dataclasses
-            from datetime import UTC, datetime
-
-            due = datetime.fromtimestamp(self.now() / 1e6 + delay, UTC)
-            message = dataclasses.replace(message, run_after=due)
-
-        [verdict] = self.broker.push(queue, [message], is_delivery=is_delivery)
-
-        if old is None:
-            expected = 1
-        elif old.get("stub") == "1":
-            expected = 2
-        else:
-            restarts = old["state"] in FINAL and int(old["round"]) < row["round"]
-            expected = 1 if restarts else 0
-        assert verdict == expected, (verdict, expected, old)
-        new = self.look({record_id} if expected else set())[queue].messages[record_id]
-        if expected == 1:
-            assert new["state"] == ("SCHEDULED" if delay else "READY")
-            assert (new["doubt"] == "1") == is_delivery
-            assert int(new["round"]) == row["round"]
-            assert int(new["revision"]) > row["revision"]
-            assert "acked" not in new
-            assert "charged" not in new
-        if expected == 2:
-            assert (new["state"], new.get("stub")) == ("RUNNING", None)
-            assert new["fence"] == old["fence"]  # type: ignore[index]
-
-    @rule(queue=queues, consumer=consumers, limit=st.integers(1, 3), is_lost=st.booleans())
-    def claim(self, queue: str, consumer: str, limit: int, is_lost: bool) -> None:
-        expected, may_vary = self.expected_claim(queue, consumer, limit)
-
-        got = self.broker.claim(queue, consumer, limit)
-
-        self.check_claimed(queue, consumer, got, expected, may_vary, set())
-        self.remember(queue, consumer, got, is_lost)
-
-    def expected_claim(
-        self, queue: str, consumer: str, limit: int, line: Line | None = None
-    ) -> tuple[list[str], bool]:
-        """Ids in order; and whether a border of time is too near to be sure."""
-        line = line or self.line(queue)
-        if consumer not in line.workers:
-            return [], False
-        era = float(line.meta.get("era", 0))
-        age = self.now() - era
-        may_vary = abs(age - 3e6) < MARGIN or abs(age) < MARGIN / 100
-        is_quiet = age < 3e6
-        expected: list[str] = []
-        for one in list(line.ready)[:limit]:
-            m = line.messages[one]
-            doubt = m.get("doubt") == "1" or m["era"] not in (era_of(line), line.meta.get("run"))
-            if doubt and is_quiet:
-                break
-            if m.get("suspect") == "1" and expected:
-                break
-            expected.append(one)
-            if m.get("suspect") == "1":
-                break
-        return expected, may_vary
-
-    def check_claimed(
-        self,
-        queue: str,
-        consumer: str,
-        got: list[Message],
-        expected: list[str],
-        may_vary: bool,
-        others: set[str],
-    ) -> None:
-        ids = [message.id for message in got]
-        if not may_vary:
-            assert ids == expected, (queue, consumer, ids, expected)
-        line = self.look({*ids, *others})[queue]
-        for message in got:
-            m = line.messages[message.id]
-            assert (m["state"], m["consumer"]) == ("RUNNING", consumer)
-            assert int(m["fence"]) == int(m["revision"]) == message.fence
-            old = self.past[queue].messages.get(message.id, {})
-            if message.id not in others:
-                assert message.fence > max(int(old["fence"]), int(old["revision"]))
-
-    @precondition(lambda self: self.claims)
-    @rule(
-        data=st.data(),
-        word=st.sampled_from(WORDS),
-        limit=st.integers(0, 2),
-        is_late=st.booleans(),
-        is_lost=st.booleans(),
-    )
-    def ack(self, data: Any, word: str, limit: int, is_late: bool, is_lost: bool) -> None:
-        """By anybody for any claim that ever was: late, repeated, of the dead."""
-        at = data.draw(st.integers(0, len(self.claims) - 1)) if is_late else len(self.claims) - 1
-        queue, consumer, message = self.claims[at]
-        old = self.line(queue).messages.get(message.id)
-        delay = 60.0 if word in ("later", "snoozed") else 0.0
-        outcome = Outcome(message, "retried" if word == "later" else word, delay, 0.001, {})
-
-        acked = self.broker.ack(queue, consumer, [outcome], claim=limit)
-
-        verdict = self.expected_verdict(old, consumer, message.fence)
-        given = (acked.accepted, acked.refused, acked.unknown)
-        assert given == (
-            [message.id] if verdict == 1 else [],
-            [message.id] if verdict == 0 else [],
-            [message.id] if verdict == -1 else [],
-        ), (verdict, given, old)
-        is_new = verdict == 1 and old is not None and old.get("acked") != str(message.fence)
-        ids = {one.id for one in acked.claimed}
-        self.check_claimed(queue, consumer, acked.claimed, [], True, {message.id})
-        if is_new and message.id not in ids:
-            self.check_outcome(queue, old or {}, message, outcome)
-        self.remember(queue, consumer, acked.claimed, is_lost)
-
-    def expected_verdict(self, old: dict[str, str] | None, consumer: str, fence: int) -> int:
-        if old is None or old.get("stub") == "1":
-            return -1
-        if old.get("acked") == str(fence):
-            return 1
-        if old["state"] == "RUNNING":
-            return int(old["consumer"] == consumer and int(old["fence"]) == fence)
-        return int(old["state"] not in FINAL and fence >= int(old["fence"]))
-
-    def check_outcome(
-        self, queue: str, old: dict[str, str], message: Message, outcome: Outcome
-    ) -> None:
-        new = self.line(queue).messages.get(message.id)
-        if outcome.word in ("dropped", "settled"):
-            assert new is None
-            return
-        assert new is not None
-        states = {"succeeded": "SUCCESSFUL", "failed": "FAILED"}
-        waits = "SCHEDULED" if outcome.delay else "READY"
-        assert new["state"] == states.get(outcome.word, waits), (outcome.word, new)
-        attempts = int(old.get("attempt", 0)) + (outcome.word in ("failed", "retried"))
-        assert int(new.get("attempt", 0)) == attempts
-        was_charged = old.get("charged") == old["fence"]
-        assert int(new.get("lost", 0)) == int(old.get("lost", 0)) - was_charged
-        assert new["acked"] == str(message.fence)
-        assert "suspect" not in new
-        assert "doubt" not in new
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -336,7 +51,6 @@ class Machine(RuleBasedStateMachine):
 
         self.check_reaped(queue, {consumer: running})
 
-    @rule(queue=queues)
     def reap_overdue(self, queue: str) -> None:
         """Whose lease ran out; nobody's, if nobody could beat."""
         line = self.line(queue)
@@ -344,13 +58,10 @@ class Machine(RuleBasedStateMachine):
         overdue = {one for one, deadline in line.workers.items() if deadline < now}
         last_beat = float(line.meta.get("last_beat", 0))
         is_beating = "last_beat" in line.meta and 0 <= now - last_beat <= LEASE * 1e6 / 2
-        borders = [deadline - now for deadline in line.workers.values()]
-        borders += [now - last_beat, now - last_beat - LEASE * 1e6 / 2]
 
         reaped = {one.consumer for one in self.broker.reap(queue)}
 
-        if all(abs(border) > MARGIN / 100 for border in borders):
-            assert reaped == (overdue if is_beating else set())
+        assert reaped == (overdue if is_beating else set())
         self.check_reaped(queue, {one: set(line.holdings.get(one, {})) for one in reaped})
 
     def check_reaped(self, queue: str, dead: dict[str, set[str]]) -> None:
@@ -379,24 +90,23 @@ class Machine(RuleBasedStateMachine):
                     assert (new.get("suspect") == "1") == is_suspect, (old, new)
                     assert float(new["score"]) == float(old["score"])
 
-    @rule(queue=queues)
     def promote(self, queue: str) -> None:
         line = self.line(queue)
         now = self.now()
         due = {one for one, at in line.scheduled.items() if at <= now}
-        is_near = any(abs(at - now) < MARGIN for at in line.scheduled.values())
-
         self.broker.promote(queue)
 
         after = self.look(set(line.scheduled))[queue]
-        assert is_near or set(line.scheduled) - set(after.scheduled) == due
+        assert set(line.scheduled) - set(after.scheduled) == due
         assert after.wake == 1 or not after.ready
 
     @rule(queue=queues, chosen=st.sets(consumers), register=st.booleans(), stop=st.booleans())
     def beat(self, queue: str, chosen: set[str], register: bool, stop: bool) -> None:
-        line = self.line(queue)
+        line, now = self.line(queue), self.now()
 
-        pulse = self.broker.beat([queue], sorted(chosen), register=register, is_stopping=stop)[queue]
+        pulse = self.broker.beat([queue], sorted(chosen), register=register, is_stopping=stop)[
+            queue
+        ]
 
         after = self.look(set())[queue]
         known = set(line.workers)
@@ -406,12 +116,11 @@ class Machine(RuleBasedStateMachine):
         assert (after.meta["era"] != line.meta.get("era")) == is_new
         assert math.floor(float(after.meta["era"])) >= math.floor(float(line.meta.get("era", 0)))
         for one in chosen & set(after.workers):
-            assert abs(after.workers[one] - self.now() - LEASE * 1e6) < 5 * MARGIN
+            assert after.workers[one] == now + LEASE * 1e6
         last_beat = float(line.meta.get("last_beat", 0))
-        silence = self.now() - last_beat
-        if silence > LEASE * 1e6 / 2 + MARGIN or silence < -MARGIN:
+        if not 0 <= now - last_beat <= LEASE * 1e6 / 2:
             for deadline in after.workers.values():
-                assert deadline > self.now(), "time without any beat counts against nobody"
+                assert deadline == now + LEASE * 1e6, "such time counts against nobody"
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), with_body=st.booleans())
@@ -447,7 +156,6 @@ class Machine(RuleBasedStateMachine):
 
     # -- the mirror, its read and its clean as two steps -----------------------------------------
 
-    @rule(queue=queues)
     def mirror_writes(self, queue: str) -> None:
         """Read what is dirty and write the rows, as law 5 has it; the clean comes later."""
         marks: list[Any] = []
@@ -479,7 +187,6 @@ class Machine(RuleBasedStateMachine):
                 marks.append((one, "ahead", row["revision"], str(row["fence"]), ()))
         self.marks[queue] = marks
 
-    @rule(queue=queues)
     def mirror_cleans(self, queue: str) -> None:
         marks = self.marks.pop(queue, [])
         if not marks:
@@ -511,24 +218,37 @@ class Machine(RuleBasedStateMachine):
                 assert one in after.dirty
 
     @precondition(lambda self: self.rows)
-    @rule(data=st.data())
-    def row_is_final(self, data: Any) -> None:
+    @rule(data=st.data(), chance=st.integers(0, 3))
+    def row_is_final(self, data: Any, chance: int) -> None:
         """Written by someone else first: a person's cancel, an atomic task's own transaction."""
+        if chance:
+            return
         row = self.rows[data.draw(st.sampled_from(sorted(self.rows)))]
         if row["status"] not in FINAL:
             row.update(status="CANCELLED", revision=row["revision"] + 1)
 
+    @rule(queue=queues, step=st.sampled_from(["writes", "cleans", "both", "both"]))
+    def mirror(self, queue: str, step: str) -> None:
+        """Anything may happen between its write and its clean."""
+        if step != "cleans":
+            self.mirror_writes(queue)
+        if step != "writes":
+            self.mirror_cleans(queue)
+
     # -- what the world does to it ---------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([1, 4, 6, 11, 70, -4, -40]))
-    def clock_steps(self, seconds: int) -> None:
-        self.skew += seconds
+    @rule(
+        seconds=st.sampled_from([0, 0, 1, 4, 6, 11, 70, -4, -40]),
+        chance=st.integers(0, 9),
+        is_whole=st.booleans(),
+    )
+    def world_turns(self, seconds: int, chance: int, is_whole: bool) -> None:
+        """The clock steps; seldom the memory is lost (FLUSHALL), or another run of the server
+        begins with its memory: what is lost early leaves nothing to look at."""
         self.clock_went_back |= seconds < 0
-        self.client.set(SKEW, self.skew)
-
-    @rule(is_whole=st.booleans())
-    def memory_is_lost(self, is_whole: bool) -> None:
-        """FLUSHALL; or another run of the server, with its memory."""
+        self.client.incrby(CLOCK, seconds * 1_000_000)
+        if chance:
+            return
         if is_whole:
             for key in self.client.keys(f"{PREFIX}:*"):
                 self.client.delete(key)
@@ -537,6 +257,11 @@ class Machine(RuleBasedStateMachine):
                 if self.client.exists(f"{PREFIX}:{{{queue}}}:meta"):
                     self.client.hset(f"{PREFIX}:{{{queue}}}:meta", "run", "another")
         self.before = read(self.client)
+
+    @rule(queue=queues, call=st.sampled_from(["promote", "reap_overdue"]))
+    def tend(self, queue: str, call: str) -> None:
+        """What a supervisor does all the time."""
+        getattr(self, call)(queue)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -549,7 +274,7 @@ class Machine(RuleBasedStateMachine):
                 self.broker.beat([queue], [consumer], register=True)
                 self.broker.reap(queue, consumer)
             self.look(set(self.line(queue).messages))
-        self.client.set(SKEW, self.skew + 100)
+        self.client.incrby(CLOCK, 200_000_000)
         for queue in QUEUES:
             self.broker.beat([queue], ["last"], register=True)
             for _ in range(3 * len(self.line(queue).messages) + 3):
@@ -560,7 +285,3 @@ class Machine(RuleBasedStateMachine):
             line = read(self.client)[queue]
             left = {one: m for one, m in line.messages.items() if m["state"] not in FINAL}
             assert left == {}, (queue, left)
-
-
-def era_of(line: Line) -> str:
-    return line.meta.get("era", "")

@@ -69,6 +69,11 @@ def read(client: Any) -> World:
     return world
 
 
+def era_of(line: Line) -> str:
+    """The era a queue is in; "" before its first."""
+    return line.meta.get("era", "")
+
+
 def check_places(world: World) -> None:
     """Law 1: one place each, and everything that speaks of a message says the same."""
     for queue, line in world.items():

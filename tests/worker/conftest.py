@@ -19,6 +19,23 @@ from tests.worker.running import Site
 MakeSite = Callable[..., Site]
 
 
+@pytest.fixture
+def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Instead of pytest-django's: its flush after each test deadlocks with a mirror that is
+    writing. Rows stay until the worker that serves them is stopped (delete_rows)."""
+    with django_db_blocker.unblock():
+        yield
+        connections.close_all()
+
+
+def delete_rows(blocker: Any) -> None:
+    """When no worker runs any more: the next one would deliver them."""
+    with blocker.unblock():
+        TaskAttempt.objects.all().delete()
+        TaskRecord.objects.all().delete()
+        connections.close_all()
+
+
 class Shared:
     """The shared project of a module: started when a test wants it, stopped when one wants its
     own."""
@@ -39,9 +56,7 @@ class Shared:
         if self._site is not None:
             self._site.stop()
             self._site = None
-            with self._blocker.unblock():
-                TaskAttempt.objects.all().delete()
-                TaskRecord.objects.all().delete()
+            delete_rows(self._blocker)
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +72,27 @@ def shared(
 
 
 @pytest.fixture
-def live(shared: Shared, settings: Any, django_db_blocker: Any) -> Iterator[Site]:
-    """The shared project with its worker of two children; calls of this process go there.
-
-    Its rows stay until that worker is stopped: pytest-django's flush after each test would
-    deadlock with a mirror that is writing."""
-    with django_db_blocker.unblock():
-        site = shared.running()
-        settings.DJANGO_TASKS = site.tasks
-        yield site
-        connections.close_all()
+def live(shared: Shared, settings: Any, transactional_db: None) -> Site:
+    """The shared project with its worker of two children; calls of this process go there."""
+    site = shared.running()
+    settings.DJANGO_TASKS = site.tasks
+    return site
 
 
 @pytest.fixture
 def make_site(
-    server: Server, shared: Shared, tmp_path: Path, settings: Any, transactional_db: None
+    server: Server,
+    shared: Shared,
+    tmp_path: Path,
+    settings: Any,
+    transactional_db: None,
+    django_db_blocker: Any,
 ) -> Iterator[MakeSite]:
     """Make a project; calls of this process go to its broker. Its workers end with the test."""
     made: list[Site] = []
+    shared.stop()
 
     def make(broker_url: str = "", **given: Any) -> Site:
-        shared.stop()
         folder = tmp_path / f"site{len(made)}"
         folder.mkdir()
         site = Site(folder, broker_url or server.url, **given)
@@ -88,6 +103,7 @@ def make_site(
     yield make
     for site in made:
         site.stop()
+    delete_rows(django_db_blocker)
 
 
 @pytest.fixture

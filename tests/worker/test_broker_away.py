@@ -11,6 +11,7 @@ import pytest
 from tests.servers import Server
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
+from tests.worker.conftest import delete_rows
 from tests.worker.running import WAIT, Site
 
 LEASE = 1.0
@@ -26,12 +27,16 @@ def frail() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def working(
-    frail: Server, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
+    frail: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_setup: None,
+    django_db_blocker: Any,
 ) -> Iterator[Site]:
     made = Site(tmp_path_factory.mktemp("frail"), frail.url, tasks={"LEASE": LEASE})
     made.start("--processes", str(CHILDREN), "--grace", "1")
     yield made
     made.stop()
+    delete_rows(django_db_blocker)
 
 
 @pytest.fixture

@@ -62,8 +62,8 @@ def test_what_kills_its_process_too_often_is_a_dead_letter(live: Site) -> None:
 
 def test_neighbours_of_a_killed_run_start_again_uncharged(site: Site) -> None:
     site.start("--processes", "1")
-    for _ in range(2):  # known to be short: claimed many at a time from now on
-        warm = enqueue_many([tasks.touchy.s(f"warm{i}") for i in range(30)])
+    for _ in range(4):  # known to be short, also after a slow one: claimed many at a time then
+        warm = enqueue_many([tasks.touchy.s(f"warm{i}") for i in range(50)])
         wait_until(partial(_are_final, warm), 20)
     dying, *neighbours = [tasks.touchy.s("last")] + [tasks.touchy.s(f"n{i}") for i in range(8)]
 

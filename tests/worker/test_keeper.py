@@ -89,8 +89,7 @@ def test_a_duty_that_fails_is_said_once_until_it_succeeds(
     assert len(caplog.records) == 2
 
 
-def test_the_keeper_ends_with_its_worker(live: Site, site: Site) -> None:
-    # `site` stopped the shared worker already: only this one runs.
+def test_the_keeper_ends_with_its_worker(site: Site) -> None:
     worker = site.start("--processes", "1")
     keeper = wait_until(lambda: site.keeper(worker), WAIT)
 

@@ -12,9 +12,9 @@ local function is_nameable(id) return #id <= 64 and not string.find(id, '[^%w%p]
 -- What a claim may take from the head of the line: reads only.
 local function pick(limit)
   local picked, expired, broken, held_back = {}, {}, {}, false
-  local meta = redis.call('HMGET', META, 'era', 'run', 'paused')
+  local meta = redis.call('HMGET', META, 'era', 'run', 'paused', 'since')
   if meta[3] == '1' then return picked, expired, broken, true end
-  local is_quiet = now < (tonumber(meta[1]) or now) + QUIET
+  local is_quiet = era_age(meta[4]) < QUIET
   for _, id in ipairs(redis.call('ZRANGE', READY, 0, math.min(limit, 1000) - 1)) do
     local v = redis.pcall('HMGET', message_key(id), unpack(FIELDS))
     if v.err or not v[1] or not is_nameable(id) then

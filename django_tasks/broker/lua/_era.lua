@@ -8,6 +8,13 @@ local function server_run()
   return string.match(answer, 'run_id:(%w+)') or ''
 end
 
+-- µs since the era began. A clock that was set back since then would make it last for ever: then
+-- the era counts as an old one.
+local function era_age(since)
+  local age = now - (tonumber(since) or now)
+  return age >= 0 and age or QUIET
+end
+
 -- What a message pushed now was pushed in. A queue that no worker has seen yet has no era: the
 -- server's run says as much, so that the first messages of a new queue are not in doubt.
 local function present_era()

@@ -13,12 +13,13 @@
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that beats pass at maxmemory
 local lease, is_stopping = tonumber(ARGV[1]), ARGV[4] == '1'
-local meta = redis.call('HMGET', META, 'run', 'era', 'last_beat', 'delivered')
-local run, era = server_run(), meta[2]
+local meta = redis.call('HMGET', META, 'run', 'era', 'last_beat', 'delivered', 'since')
+local run, era, since = server_run(), meta[2], meta[5]
 if not era or (run ~= '' and meta[1] ~= run) or (run == '' and ARGV[2] == '1') then
   -- An era's number only grows, also when the clock went back.
   era = digits(math.max(now, (tonumber(era) or 0) + 1))
-  redis.call('HSET', META, 'run', run, 'era', era)
+  since = digits(now)
+  redis.call('HSET', META, 'run', run, 'era', era, 'since', since)
 end
 
 -- Nobody could beat for a while (the server was away, the clock stepped): it counts against nobody.
@@ -41,4 +42,4 @@ for i = 5, #ARGV do
   end
   holdings[#holdings + 1] = redis.call('HGETALL', consumer_key(consumer))
 end
-return {era, math.floor(now - tonumber(era)), meta[4] or '', unknown, holdings}
+return {era, math.floor(era_age(since)), meta[4] or '', unknown, holdings}

@@ -13,9 +13,9 @@ local is_registered = redis.call('ZSCORE', WORKERS, consumer)
 
 -- The broker forgot the id: all it can know is who runs it (a "stub", till a push or ack brings
 -- the body).
-local function remember(id, fence, first, last)
-  local m = {id = id, key = message_key(id), fence = fence, revision = fence}
-  local stamp = math.max(now, fence + 1)
+local function remember(id, known, fence, first, last)
+  local m = {id = id, key = message_key(id), fence = fence, revision = known and known.revision or 0}
+  local stamp = next_stamp(m)
   if first <= last then redis.call('HSET', m.key, unpack(ARGV, first, last)) end
   redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
              'revision', digits(stamp), 'claimed_at', digits(now), 'era', present_era())
@@ -48,7 +48,7 @@ while i < #ARGV do
   local m, verdict = look(id), 0
   if is_registered then
     if not m or (m.stub == '1' and is_holder(m, consumer, fence) and length > 0) then
-      remember(id, fence, first, last)
+      remember(id, m, fence, first, last)
       verdict = 1
     elseif is_held(m) then
       verdict = is_holder(m, consumer, fence) and 1 or 0

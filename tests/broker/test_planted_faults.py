@@ -1,0 +1,154 @@
+"""A test of the test: the machine finds each of these faults, one line of one script undone.
+
+They are also the mutations that docs/contributing/laws.md names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from django_tasks.broker.scripts import read_lua
+from django_tasks.errors import BrokerUnavailable
+from tests.broker.machine import Machine
+from tests.servers import Server
+
+# name → (law, file, the line, what is planted instead)
+FAULTS = {
+    "who holds it is not asked for the fence": (
+        3,
+        "_hold",
+        "  return is_held(m) and m.consumer == consumer and m.fence == fence",
+        "  return is_held(m) and m.consumer == consumer",
+    ),
+    "a stale ack is accepted while nobody holds it": (
+        3,
+        "ack",
+        "  return not is_final(m) and fence >= m.fence",
+        "  return not is_final(m)",
+    ),
+    "a repeated ack counts again": (
+        3,
+        "ack",
+        "  elseif tonumber(m.acked) == fence then",
+        "  elseif false then",
+    ),
+    "giving back does not raise the fence": (
+        3,
+        "give_back",
+        "      redis.call('HSET', m.key, 'fence', digits(stamp))",
+        "",
+    ),
+    "the charge of a late ack stays": (
+        3,
+        "_hold",
+        "  if m.charged and tonumber(m.charged) == m.fence then",
+        "  if false then",
+    ),
+    "numbers follow the clock also when it goes back": (
+        3,
+        "_message",
+        "  return math.max(m.fence + 1, m.revision + 1, now)",
+        "  return now",
+    ),
+    "the hold of a reaped consumer stays in its list": (
+        1,
+        "_hold",
+        "  if m.consumer then redis.call('HDEL', consumer_key(m.consumer), m.id) end",
+        "",
+    ),
+    "a message leaves the line in the message only": (
+        1,
+        "_claim",
+        "    redis.call('ZREM', READY, id)\n    redis.call('HSET', key, 'state', 'RUNNING'",
+        "    redis.call('HSET', key, 'state', 'RUNNING'",
+    ),
+    "claims are given to the unregistered": (
+        4,
+        "_claim",
+        "  if limit < 1 or not redis.call('ZSCORE', WORKERS, consumer) then return {} end",
+        "  if limit < 1 then return {} end",
+    ),
+    "reaping leaves a consumer registered": (
+        4,
+        "reap",
+        "  redis.call('ZREM', WORKERS, consumer)  -- first: a late claim of the dead gets nothing",
+        "",
+    ),
+    "time in which nobody could beat counts": (
+        4,
+        "beat",
+        "if not last_beat or now - last_beat > lease / 2 or last_beat > now then",
+        "if false then",
+    ),
+    "several that may be guilty are all charged": (
+        4,
+        "reap",
+        "    take_back(m, may_be_guilty and guilty == 1, may_be_guilty and guilty > 1)",
+        "    take_back(m, may_be_guilty, false)",
+    ),
+    "a retry is not marked": (
+        5,
+        "_ready",
+        (
+            "'SCHEDULED', 'revision', digits(stamp), 'run_after', digits(at))\n"
+            "  redis.call('HDEL', m.key, 'consumer')\n"
+            "  mark_dirty(m, stamp)"
+        ),
+        (
+            "'SCHEDULED', 'revision', digits(stamp), 'run_after', digits(at))\n"
+            "  redis.call('HDEL', m.key, 'consumer')"
+        ),
+    ),
+    "clean removes marks of what changed meanwhile": (
+        5,
+        "clean",
+        "    if m.revision ~= revision or m.state ~= state then return 0 end",
+        "",
+    ),
+    "a push of a known id starts it again": (
+        6,
+        "push",
+        "  elseif m and not (is_final(m) and m.round < (tonumber(fields.round) or 1)) then",
+        "  elseif false then",
+    ),
+    "what is in doubt runs at once": (
+        6,
+        "_claim",
+        "      if in_doubt and is_quiet then held_back = true; break end",
+        "",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_machine_finds(name: str, own_server: Server) -> None:
+    _, file, line, instead = FAULTS[name]
+    text = read_lua(file)
+    assert text.count(line) == 1, "the line is in the file, once"
+
+    class Faulty(Machine):
+        server = own_server
+        planted = {file: text.replace(line, instead)}
+
+    with pytest.raises((AssertionError, BrokerUnavailable)):
+        run_state_machine_as_test(
+            Faulty,
+            settings=settings(
+                max_examples=1500,
+                stateful_step_count=50,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
