@@ -58,6 +58,8 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_message(**given: Any) -> Message:
-    """A message as an enqueue would make it."""
-    values: dict[str, Any] = {"id": str(uuid.uuid4()), "task": "tests.tasks.add", "queue": "mail"}
+    """A message as an enqueue would make it; its id is later than those made before."""
+    from django_tasks.models.record import new_id
+
+    values: dict[str, Any] = {"id": str(new_id()), "task": "tests.tasks.add", "queue": "mail"}
     return Message(**{**values, "args": "[1,2]", **given})
