@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from inspect import isclass, iscoroutinefunction
+from inspect import isclass, iscoroutinefunction, isfunction
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Self
 
 from asgiref.local import Local
@@ -96,6 +97,10 @@ class Task:
     queue_name: str = DEFAULT_TASK_QUEUE_NAME
     run_after: datetime | None = None
     takes_context: bool = False
+
+    @classmethod
+    def __class_getitem__(cls, parameters: Any) -> GenericAlias:
+        return GenericAlias(cls, parameters)  # Task[P, R], as django-stubs has it
 
     def __post_init__(self) -> None:
         self.get_backend().validate_task(self)
@@ -286,42 +291,24 @@ class BaseTaskBackend(ABC):
 
     def validate_task(self, task: Any) -> None:
         """Raises ``InvalidTask``."""
-        for is_wrong, reason in (
-            (not _is_module_level(task.func), "Task function must be defined at a module level."),
-            (
-                not self.supports_async_task and iscoroutinefunction(task.func),
-                "Backend does not support async Tasks.",
-            ),
-            (
-                task.takes_context and (get_func_args(task.func) or [""])[0] != "context",
-                "Task takes context but does not have a first argument of 'context'.",
-            ),
-            (
-                not self.supports_priority and task.priority != DEFAULT_TASK_PRIORITY,
-                "Backend does not support setting priority of tasks.",
-            ),
-            (
-                not LEAST_PRIORITY <= task.priority <= GREATEST_PRIORITY
-                or int(task.priority) != task.priority,
-                _WRONG_PRIORITY,
-            ),
-            (
-                not self.supports_defer and task.run_after is not None,
-                "Backend does not support run_after.",
-            ),
-            (
-                settings.USE_TZ
-                and task.run_after is not None
-                and not timezone.is_aware(task.run_after),
-                "run_after must be an aware datetime.",
-            ),
-            (
-                bool(self.queues) and task.queue_name not in self.queues,
-                f"Queue '{task.queue_name}' is not valid for backend.",
-            ),
-        ):
-            if is_wrong:
-                raise InvalidTask(reason)
+        # In this order, each only if those before it passed: a later one may not bear the value.
+        if not _is_module_level(task.func):
+            raise InvalidTask("Task function must be defined at a module level.")
+        if not self.supports_async_task and iscoroutinefunction(task.func):
+            raise InvalidTask("Backend does not support async Tasks.")
+        if task.takes_context and get_func_args(task.func)[:1] != ["context"]:
+            raise InvalidTask("Task takes context but does not have a first argument of 'context'.")
+        if not self.supports_priority and task.priority != DEFAULT_TASK_PRIORITY:
+            raise InvalidTask("Backend does not support setting priority of tasks.")
+        is_within = LEAST_PRIORITY <= task.priority <= GREATEST_PRIORITY
+        if not is_within or int(task.priority) != task.priority:
+            raise InvalidTask(_WRONG_PRIORITY)
+        if not self.supports_defer and task.run_after is not None:
+            raise InvalidTask("Backend does not support run_after.")
+        if settings.USE_TZ and task.run_after is not None and not timezone.is_aware(task.run_after):
+            raise InvalidTask("run_after must be an aware datetime.")
+        if self.queues and task.queue_name not in self.queues:
+            raise InvalidTask(f"Queue '{task.queue_name}' is not valid for backend.")
 
     @abstractmethod
     def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
@@ -335,7 +322,7 @@ class BaseTaskBackend(ABC):
     def get_result(self, result_id: str) -> Any:
         """Raises ``TaskResultDoesNotExist``; here: not supported."""
         # The class that Django raises.
-        raise NotImplementedError("This backend does not support results.")
+        raise NotImplementedError("This backend does not support retrieving or refreshing results.")
 
     async def aget_result(self, result_id: str) -> Any:
         return await sync_to_async(self.get_result, thread_sensitive=True)(result_id=result_id)
@@ -345,9 +332,8 @@ class BaseTaskBackend(ABC):
 
 
 def _is_module_level(function: Any) -> bool:
-    if getattr(function, "__name__", "<lambda>") == "<lambda>":
-        return False
-    return bool(function.__qualname__ == function.__name__)
+    # A class's static method can be imported as well; a builtin or an instance is no function.
+    return isfunction(function) and "<locals>" not in function.__qualname__
 
 
 if TYPE_CHECKING:
@@ -371,10 +357,11 @@ class TaskBackendHandler(_Handler):
     exception_class = InvalidTaskBackend
 
     def configure_settings(self, given: Any) -> Any:
-        # 5.2 has no default of TASKS.
+        # 5.2 has no default of TASKS. An empty one is not unset: it has no backend, as in 6.1.
         if given is None:
-            given = getattr(settings, "TASKS", None)
-        return given or {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": OUR_BACKEND}}
+            ours = {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": OUR_BACKEND}}
+            given = getattr(settings, "TASKS", ours)
+        return given
 
     def create_connection(self, alias: str) -> Any:
         params = self.settings[alias]
