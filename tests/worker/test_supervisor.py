@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
 from tests.worker.conftest import MakeSite
-from tests.worker.running import Site, processes
+from tests.worker.running import WAIT, Site, processes
 
 LEASE = 1.0
 
@@ -22,21 +21,19 @@ def test_processes_have_titles(live: Site) -> None:
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("titles are read from /proc here")
     worker, queues = live.workers[0], "default, audit, bulk, mail"
-    calls = [tasks.hold.enqueue(key) for key in ("title0", "title1")]
-    for key in ("title0", "title1"):
-        live.wait_for(f"began {key}")  # by now each child has its title
-        live.let_go(key)
-
-    titles = {pid: Path(f"/proc/{pid}/cmdline").read_text().strip("\0") for pid in worker.group()}
-
-    keeper: Any = live.keeper(worker)
     name = next(iter(live.consumers())).rpartition(":")[0]
-    assert titles[worker.pid] == f"uncut: supervisor of {queues}"
-    assert titles[keeper] == f"uncut: keeper of {name}"
-    for consumer, pid in live.consumers().items():
-        assert titles[pid] == f"uncut: child {consumer} of {queues}"
-    for result in calls:
-        live.record(result, "SUCCESSFUL")
+    wanted = {
+        f"uncut: supervisor of {queues}",
+        f"uncut: keeper of {name}",
+        *(f"uncut: child {consumer} of {queues}" for consumer in live.consumers()),
+    }
+
+    def titles() -> set[str]:
+        pages = [Path(f"/proc/{pid}/cmdline") for pid in worker.group()]
+        return {page.read_text().strip("\0") for page in pages}
+
+    # A process that was just forked has its parent's title.
+    wait_until(lambda: titles() == wanted, WAIT, f"{wanted}")
 
 
 def test_a_worker_describes_itself_to_who_lists_workers(live: Site) -> None:
