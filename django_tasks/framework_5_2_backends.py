@@ -126,7 +126,7 @@ class DummyBackend(BaseTaskBackend):
         self.results.append(result)
         task_enqueued.send(type(self), task_result=result)
         # A copy: what the caller does to it is not what was enqueued.
-        return replace(result)
+        return replace(result, errors=[*result.errors], worker_ids=[*result.worker_ids])
 
     def get_result(self, result_id: str) -> TaskResult:
         """Raises ``TaskResultDoesNotExist``."""

@@ -310,3 +310,13 @@ def test_a_result_is_frozen() -> None:
     for result in (echo.enqueue(1), on_dummy(echo).enqueue(2)):
         with pytest.raises(FrozenInstanceError):
             result.status = TaskResultStatus.READY
+
+
+def test_what_a_caller_does_to_lists_of_a_dummy_result_is_not_kept() -> None:
+    result: Any = on_dummy(echo).enqueue(1)
+
+    result.worker_ids.append("a")
+    result.errors.append("b")
+
+    [kept] = task_backends["dummy"].results  # type: ignore[attr-defined, unused-ignore]
+    assert (kept.worker_ids, kept.errors) == ([], [])

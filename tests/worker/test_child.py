@@ -13,7 +13,7 @@ from django_tasks import enqueue_many
 from django_tasks.states import FINAL
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
-from tests.worker.running import Line, Site
+from tests.worker.running import WAIT, Site
 
 SOON = 1.0  # seconds: what the project promises, from kill to rerun
 
@@ -62,21 +62,20 @@ def test_what_kills_its_process_too_often_is_a_dead_letter(live: Site) -> None:
 
 def test_neighbours_of_a_killed_run_start_again_uncharged(site: Site) -> None:
     site.start("--processes", "1")
-    for _ in range(4):  # known to be short, also after a slow one: claimed many at a time then
-        warm = enqueue_many([tasks.touchy.s(f"warm{i}") for i in range(50)])
-        wait_until(partial(_are_final, warm), 20)
-    dying, *neighbours = [tasks.touchy.s("last")] + [tasks.touchy.s(f"n{i}") for i in range(8)]
-
-    results = enqueue_many([dying, *neighbours])
+    for turn in range(50):  # until they are known to be short, and so claimed together
+        keys = [f"dying{turn}", *(f"n{turn}.{i}" for i in range(8))]
+        results = enqueue_many([tasks.touchy.s(key) for key in keys])
+        wait_until(partial(_are_final, results), WAIT)
+        if site.told(f"dies {keys[0]}"):
+            break
+    [dies] = site.told(f"dies {keys[0]}")
 
     records = [site.record(result, "SUCCESSFUL") for result in results]
-    [dies] = [line for line in _journal(site) if line.words.startswith("dies holding")]
-    assert int(dies.words.split()[-1]) > 1, "they were not claimed together"
     assert [record.lost for record in records] == [1] + [0] * 8
     assert site.attempts(records[0]) == ["lost", "succeeded"]
     assert all(site.attempts(record) == ["succeeded"] for record in records[1:])
-    for i in range(8):
-        [ran] = site.told(f"ran n{i}")
+    for key in keys[1:]:
+        [ran] = site.told(f"ran {key}")
         assert ran.at - dies.at < SOON
 
 
@@ -84,46 +83,3 @@ def _are_final(results: list[Any]) -> bool:
     for result in results:
         result.refresh()
     return all(result.state in FINAL for result in results)
-
-
-def _journal(site: Site) -> list[Line]:
-    words = {line.split(" ", 2)[2] for line in site.journal.read_text().splitlines()}
-    return [line for one in words for line in site.told(one)]
-
-
-def test_a_child_is_replaced_after_so_many_tasks(site: Site) -> None:
-    worker = site.start("--processes", "1", "--max-tasks", "2")
-
-    results = enqueue_many([tasks.tell.s(f"t{i}") for i in range(6)])
-
-    for result in results:
-        site.record(result, "SUCCESSFUL")
-    runs = [site.told(f"ran t{i}")[0].pid for i in range(6)]
-    assert [runs.count(pid) for pid in dict.fromkeys(runs)] == [2, 2, 2]
-    assert worker.lines(" WARNING ") == []
-
-
-def order_of(site: Site, names: list[str]) -> str:
-    """The queues of what ran, in the order in which it ran: a letter each."""
-    for name in names:
-        site.wait_for(f"ran {name}")
-    lines = [line.split(" ", 2)[2] for line in site.journal.read_text().splitlines()]
-    return "".join(words[4] for words in lines if words.startswith("ran "))
-
-
-@pytest.mark.parametrize("is_strict", [True, False], ids=["strict", "in-turn"])
-def test_several_queues_are_served_in_the_order_given_or_in_turn(
-    site: Site, is_strict: bool
-) -> None:
-    enqueue_many(
-        [tasks.bulk.s(f"b{i}") for i in range(4)] + [tasks.mail.s(f"m{i}") for i in range(4)]
-    )
-    options = ["--strict"] if is_strict else []
-
-    site.start("--processes", "1", "mail", "bulk", *options)
-
-    order = order_of(site, [f"{letter}{i}" for letter in "mb" for i in range(4)])
-    if is_strict:
-        assert order == "mmmmbbbb"
-    else:  # one of each first: nothing is known yet of how long they take
-        assert order[:2] == "mb"
