@@ -17,8 +17,6 @@ from redis.exceptions import NoScriptError, ResponseError
 Argument = str | bytes | int | float
 
 _USES = re.compile(r"^-- uses[ \t]*(.*)$", re.MULTILINE)
-# What a slot migration answers; every script may be repeated half-done (its header says how).
-_MOVING = ("TRYAGAIN", "ASK", "MOVED")
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,3 @@ def call_all(client: Any, calls: Sequence[tuple[Script, str, Sequence[Argument]]
             except ResponseError as error:
                 answers[position] = error
     return answers
-
-
-def is_moving(error: Exception) -> bool:
-    """Whether a slot is being moved just now: the call may be repeated."""
-    return str(error).startswith(_MOVING)

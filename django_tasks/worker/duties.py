@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from django.db import DatabaseError, close_old_connections, router
 
-from django_tasks.bridge.deliver import UNFINISHED, deliver
+from django_tasks.bridge.deliver import RELAYED, UNFINISHED, deliver
 from django_tasks.broker import Broker
 from django_tasks.errors import BrokerUnavailable
 from django_tasks.models import TaskRecord
@@ -40,27 +41,12 @@ class Deliverer:
 
     def relay(self) -> None:
         """Push committed rows that the broker has not seen."""
-        for database in record_databases():
-            last: UUID | None = None
-            while True:
-                step = deliver(self.broker, database, after=last, aliases=self.aliases)
-                last = step.last_id
-                if last is None:
-                    break
+        each_database(lambda database: self._walk(database, RELAYED, None, 0.0))
         self.relay_passes += 1
 
     def reconcile(self) -> None:
         """One batch of all unfinished rows: a loss need not be noticed to be repaired."""
-        for database in record_databases():
-            step = deliver(
-                self.broker,
-                database,
-                statuses=UNFINISHED,
-                after=self._reconciled.get(database),
-                aliases=self.aliases,
-                batch=200,
-            )
-            self._reconciled[database] = step.last_id
+        each_database(self._reconcile)
 
     def rebuild(self) -> None:
         """After an era began: every unfinished row of each queue that the broker does not know."""
@@ -68,23 +54,53 @@ class Deliverer:
             pulse = self.broker.beat([queue], [])[queue]
             if pulse.delivered == pulse.era or pulse.age < QUIET:
                 continue
-            for database in record_databases():
-                last: UUID | None = None
-                while True:
-                    step = deliver(
-                        self.broker,
-                        database,
-                        statuses=UNFINISHED,
-                        queue=queue,
-                        after=last,
-                        aliases=self.aliases,
-                    )
-                    last = step.last_id
-                    if last is None:
-                        break
-                    time.sleep(REBUILD_PAUSE)
+            each_database(
+                partial(self._walk, statuses=UNFINISHED, queue=queue, pause=REBUILD_PAUSE)
+            )
             # Refused if the era changed meanwhile: then the next pass starts over.
             self.broker.delivered(queue, pulse.era)
+
+    def _walk(
+        self, database: str, statuses: Sequence[str], queue: str | None, pause: float
+    ) -> None:
+        last: UUID | None = None
+        while True:
+            step = deliver(
+                self.broker,
+                database,
+                statuses=statuses,
+                queue=queue,
+                after=last,
+                aliases=self.aliases,
+            )
+            last = step.last_id
+            if last is None:
+                return
+            time.sleep(pause)
+
+    def _reconcile(self, database: str) -> None:
+        step = deliver(
+            self.broker,
+            database,
+            statuses=UNFINISHED,
+            after=self._reconciled.get(database),
+            aliases=self.aliases,
+            batch=200,
+        )
+        self._reconciled[database] = step.last_id
+
+
+def each_database(visit: Callable[[str], None]) -> None:
+    """Visit every database of records. One that is away is left for the next time, and its
+    ``DatabaseError`` raised when the others were visited."""
+    away: DatabaseError | None = None
+    for database in record_databases():
+        try:
+            visit(database)
+        except DatabaseError as error:
+            away = error
+    if away is not None:
+        raise away
 
 
 @dataclass(slots=True)

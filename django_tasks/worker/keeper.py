@@ -114,12 +114,19 @@ def _let_go(broker: Broker, owner: str, names: Callable[[], list[str]]) -> None:
 def mirror_all(broker: Broker, owner: str | None = None) -> int:
     """One batch of each queue and database; returns how many messages were looked at.
 
-    ``owner``: who asks for the queue's lease; None: mirror without one (always correct)."""
+    ``owner``: who asks for the queue's lease; None: mirror without one (always correct). Raises
+    ``DatabaseError`` if a database is away and no other had anything to be written."""
     copied = 0
+    away: DatabaseError | None = None
     queues = sorted(broker.queue_names())
     for queue, database in broker.dirty_places(queues, record_databases()):
         if owner is None or broker.lease(f"mirror-{queue}", owner, MIRROR_LEASE):
-            copied += mirror(broker, queue, database)
+            try:
+                copied += mirror(broker, queue, database)
+            except DatabaseError as error:
+                away = error  # the rows of other databases do not wait for this one
+    if away is not None and not copied:
+        raise away
     return copied
 
 
