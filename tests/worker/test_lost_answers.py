@@ -1,0 +1,51 @@
+"""What the broker and a board disagree about: lost answers, lost memory (laws 4 and 6)."""
+
+from __future__ import annotations
+
+from tests.servers import Server
+from tests.waiting import wait_until
+from tests.worker import live_tasks as tasks
+from tests.worker.conftest import MakeSite
+from tests.worker.running import WAIT, Site
+
+
+def test_law_4_what_a_consumer_never_got_is_given_back_uncharged(site: Site) -> None:
+    worker = site.start("--processes", "1")
+    [consumer] = site.consumers()
+    busy = tasks.hold.enqueue("busy")
+    site.wait_for("began busy")
+    unread = tasks.tell.enqueue("unread")
+
+    [message] = site.broker.claim("default", consumer)  # the child's claim; its answer is lost
+
+    assert message.id == unread.id
+    worker.wait_for_line("Gave back 1 messages that", "never got")
+    site.let_go("busy")
+    record = site.record(unread, "SUCCESSFUL")
+    assert (record.lost, record.attempt) == (0, 0)
+    assert len(site.told("ran unread")) == 1
+    assert site.record(busy, "SUCCESSFUL").lost == 0
+
+
+def test_law_6_what_runs_while_the_broker_loses_its_memory_is_not_started_again(
+    make_site: MakeSite,
+) -> None:
+    with Server() as own:
+        site = make_site(own.url)
+        site.start("--processes", "2")
+        running = tasks.hold.enqueue("running")
+        [began] = site.wait_for("began running")
+        holder = site.broker.holder("default", running.id)
+        waiting = tasks.tell.using(run_after=None).enqueue("after")
+        site.record(waiting, "SUCCESSFUL")
+
+        own.flush()
+
+        wait_until(lambda: site.broker.holder("default", running.id) == holder, WAIT, "re-asserted")
+        good = tasks.tell.enqueue("good")
+        site.record(good, "SUCCESSFUL")  # the era's first seconds are over: others run again
+        site.let_go("running")
+        record = site.record(running, "SUCCESSFUL")
+        assert site.told("began running") == [began]
+        assert record.lost == 0
+        site.stop()
