@@ -194,7 +194,7 @@ def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:
 
 def _mark(snapshot: Snapshot, rows: dict[str, _Row] | None) -> Mark:
     """What clean has to do about one message, now that the transaction is committed."""
-    fences = [attempt.fence for attempt in snapshot.attempts]
+    fences = [attempt.fence for attempt in snapshot.attempts if attempt.is_noted]
     written: Mark = (snapshot.id, "written", snapshot.revision, snapshot.state, fences)
     if rows is None:
         return written

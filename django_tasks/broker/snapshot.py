@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from django_tasks.broker.message import from_us
+from django_tasks.states import Result
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run that ended, as its message notes it. ``fence`` is the claim that began it."""
+    """One run that ended, as its message notes it. ``fence`` is the claim that began it;
+    ``is_noted``: in a field of its own, which leaves once it is copied."""
 
     fence: int
     number: int
@@ -25,6 +27,7 @@ class Attempt:
     error_class: str = ""
     error_message: str = ""
     traceback: str = ""
+    is_noted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,33 @@ class Snapshot:
             error_message=fields.get("error_message", ""),
             traceback=fields.get("traceback", ""),
             dead_letter=fields.get("dead_letter", ""),
-            attempts=tuple(
-                sorted(
-                    (
-                        _attempt(int(name[8:]), value)
-                        for name, value in raw.items()
-                        if name.startswith(b"attempt:") and name[8:].isdigit()
-                    ),
-                    key=lambda attempt: attempt.fence,
-                )
-            ),
+            attempts=_attempts(raw, fields),
             size=sum(map(len, raw)) + sum(map(len, raw.values())),
             fields=fields,
         )
+
+
+def _attempts(raw: Mapping[bytes, bytes], fields: Mapping[str, str]) -> tuple[Attempt, ...]:
+    runs = {
+        int(name[8:]): _attempt(int(name[8:]), value)
+        for name, value in raw.items()
+        if name.startswith(b"attempt:") and name[8:].isdigit()
+    }
+    fence = fields.get("fence", "")
+    # A run that succeeded is its message's last, and all of it stands there already; it may have
+    # been taken for lost before it reported.
+    if fields.get("state") == "SUCCESSFUL" and fields.get("acked") == fence and fence.isdigit():
+        runs[int(fence)] = Attempt(
+            fence=int(fence),
+            number=_count(fields.get("attempt")) + 1,
+            consumer=fields.get("worker_id", ""),
+            claimed_at=_moment(fields.get("claimed_at")),
+            started_at=_moment(fields.get("started_at")),
+            finished_at=_moment(fields.get("finished_at")),
+            outcome=Result.SUCCEEDED.value,
+            is_noted=False,
+        )
+    return tuple(runs[one] for one in sorted(runs))
 
 
 def _attempt(fence: int, raw: bytes) -> Attempt:

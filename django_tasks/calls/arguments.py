@@ -51,6 +51,31 @@ def bind(
         ) from None
 
 
+@lru_cache(maxsize=4096)
+def _positional_bounds(function: Callable[..., Any], takes_context: bool) -> tuple[int, int]:
+    """The least and the greatest number of positional arguments that make a call; (1, 0) where
+    that does not tell."""
+    parameters = _signature(function, takes_context).parameters.values()
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+        return 1, 0
+    positional = [
+        one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return sum(one.default is one.empty for one in positional), len(positional)
+
+
+def require_fit(
+    function: Callable[..., Any],
+    takes_context: bool,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> None:
+    """Raises ``ArgumentMismatch`` if the arguments do not fit; the usual call is counted only."""
+    least, most = _positional_bounds(function, takes_context)
+    if kwargs or not least <= len(args) <= most:
+        bind(function, takes_context, args, kwargs)
+
+
 def normalize(
     function: Callable[..., Any],
     takes_context: bool,
@@ -58,10 +83,10 @@ def normalize(
     kwargs: Mapping[str, Any],
 ) -> tuple[list[Any], dict[str, Any]]:
     """The arguments as JSON will give them back. Raises ``TaskArgumentError``."""
-    bound = bind(function, takes_context, args, kwargs)
+    require_fit(function, takes_context, args, kwargs)
     if all(map(_is_plain, (*args, *kwargs.values()))):
         return list(args), dict(kwargs)
-    names = _positional_names(bound.signature, len(args))
+    names = _positional_names(_signature(function, takes_context), len(args))
 
     def checked(name: str, value: Any) -> Any:
         try:

@@ -15,7 +15,7 @@ from django.db.transaction import TransactionManagementError
 
 from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
-from django_tasks.calls.arguments import bind, checked_return_value, describe
+from django_tasks.calls.arguments import checked_return_value, describe, require_fit
 from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import TaskContext
 from django_tasks.calls.options import TaskOptions
@@ -26,6 +26,7 @@ from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTas
 from django_tasks.framework import TaskError
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
+from django_tasks.worker.connections import begin_run, end_run, left_open
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -80,7 +81,7 @@ def execute(
         _prepare(run)
     except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
         return _unrunnable(run, error)
-    outer = _care_for_connections()
+    outer = begin_run()
     try:
         run.started = time.time()
         value = _call(run)
@@ -90,38 +91,17 @@ def execute(
     except BaseException as error:
         outcome = _ended_by(run, error)
     finally:
-        _care_for_connections(outer)
+        end_run(outer)
     return outcome
-
-
-def _care_for_connections(outer: frozenset[str] | None = None) -> frozenset[str]:
-    """As Django does around a request: close what is broken or older than CONN_MAX_AGE.
-
-    ``outer``: aliases that were in a transaction before the task began (a burst inside a test);
-    they are left alone. None: before the task. Returns them."""
-    opened = connections.all(initialized_only=True)
-    if outer is None:
-        outer = frozenset(one.alias for one in opened if one.in_atomic_block)
-    for connection in opened:
-        if connection.alias in outer:
-            continue
-        if connection.in_atomic_block:
-            # Closed as it is, Django would take it for "closed in a transaction" for ever.
-            connection.in_atomic_block = False
-            connection.close()
-        else:
-            connection.close_if_unusable_or_obsolete()
-    return outer
 
 
 def _require_no_open_transaction(run: Run, outer: frozenset[str]) -> None:
     """What a task wrote in a transaction that nobody will commit is lost: it did not succeed."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block and connection.alias not in outer:
-            raise TransactionManagementError(
-                f"{run.task.func.__name__}() left a transaction open on {connection.alias!r}, and"
-                " what it wrote there is rolled back. Write `with transaction.atomic(): …`."
-            )
+    for alias in left_open(outer):
+        raise TransactionManagementError(
+            f"{run.task.func.__name__}() left a transaction open on {alias!r}, and what it wrote"
+            " there is rolled back. Write `with transaction.atomic(): …`."
+        )
 
 
 def _prepare(run: Run) -> None:
@@ -132,7 +112,7 @@ def _prepare(run: Run) -> None:
         raise UnknownTask(f"The message has the format {run.message.version}, newer than ours.")
     run.task = registry.find(run.message.task)
     run.args, run.kwargs = run.message.decoded_arguments()
-    bind(run.task.func, run.task.takes_context, run.args, run.kwargs)
+    require_fit(run.task.func, run.task.takes_context, run.args, run.kwargs)
 
 
 def _call(run: Run) -> Any:
@@ -140,7 +120,8 @@ def _call(run: Run) -> Any:
         run.result = _task_result(run)
     if task_started.receivers:
         _send(run, task_started)
-    logger.debug("Started %s", run, extra=_extra(run))
+    if logger.isEnabledFor(logging.DEBUG):  # the texts of a line cost more than a short task
+        logger.debug("Started %s", run, extra=_extra(run))
     if run.task.takes_context:
         context = TaskContext(task_result=run.result, number=run.attempt)
         return run.task.call(context, *run.args, **run.kwargs)
@@ -149,7 +130,8 @@ def _call(run: Run) -> Any:
 
 def _succeeded(run: Run, value: Any) -> Outcome:
     outcome = _outcome(run, Result.SUCCEEDED, return_value=to_json(value))
-    logger.info("%s succeeded in %.3f s", run, outcome.run, extra=_extra(run))
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s succeeded in %.3f s", run, outcome.run, extra=_extra(run))
     _tell_finished(run, State.SUCCESSFUL, value=value)
     return outcome
 
@@ -218,26 +200,26 @@ def _outcome(
     return_value: str | None = None,
 ) -> Outcome:
     """What the ack writes: the message's last words, and this run as an attempt."""
-    finished = time.time()
-    times = {"started_at": round(run.started * 1e6), "finished_at": round(finished * 1e6)}
-    error_fields = _error_fields(error)
-    attempt = {
-        "number": run.attempt,
-        "consumer": run.consumer,
-        "claimed_at": run.message.fence,
-        **times,
-        "outcome": result.value,
-        **{name: text for name, text in error_fields.items() if text},
-    }
+    started, finished = round(run.started * 1e6), time.time()
     fields = {
-        "started_at": str(times["started_at"]),
+        "started_at": str(started),
         "worker_id": run.consumer,
-        f"attempt:{run.message.fence}": to_json(attempt),
     }
+    if result is not Result.SUCCEEDED:  # that one, its message tells by itself (snapshot.py)
+        attempt = {
+            "number": run.attempt,
+            "consumer": run.consumer,
+            "claimed_at": run.message.fence,
+            "started_at": started,
+            "finished_at": round(finished * 1e6),
+            "outcome": result.value,
+            **{name: text for name, text in _error_fields(error).items() if text},
+        }
+        fields[f"attempt:{run.message.fence}"] = to_json(attempt)
     if result is not Result.SNOOZED and (error is not None or run.message.attempt):
-        fields.update(error_fields)  # "" overwrites what an earlier attempt left
+        fields.update(_error_fields(error))  # "" overwrites what an earlier attempt left
     if result in (Result.SUCCEEDED, Result.FAILED):
-        fields["finished_at"] = str(times["finished_at"])
+        fields["finished_at"] = str(round(finished * 1e6))
     if return_value is not None:
         fields["return_value"] = return_value
     return Outcome(run.message, result.value, delay, finished - run.started, fields)

@@ -37,6 +37,7 @@ WORDS = ("succeeded", "failed", "retried", "later", "snoozed", "dropped", "settl
 NOW = """
 local now = redis.call('INCR', 'clock')
 local function digits(number) return string.format('%.0f', number) end
+local NOW = digits(now)
 """
 
 

@@ -62,8 +62,8 @@ FAULTS = {
     "a message leaves the line in the message only": (
         1,
         "_claim",
-        "    redis.call('ZREM', READY, id)\n    redis.call('HSET', key, 'state', 'RUNNING'",
-        "    redis.call('HSET', key, 'state', 'RUNNING'",
+        "  if #taken > 0 then redis.call('ZREM', READY, unpack(taken)) end",
+        "",
     ),
     "claims are given to the unregistered": (
         4,

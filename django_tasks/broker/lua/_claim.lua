@@ -2,9 +2,8 @@
 -- The order of FIELDS is the order of each claimed message in the reply (broker/message.py).
 local FIELDS = {'state', 'fence', 'revision', 'doubt', 'era', 'suspect', 'expires', 'database',
                 'record', 'ttl', 'round', 'attempt', 'lost', 'max_attempts', 'max_lost', 'task',
-                'args', 'kwargs', 'priority', 'score', 'release', 'enqueued_at', 'metadata',
-                'description', 'run_after', 'version', 'recorded',
-                'backoff'}
+                'args', 'kwargs', 'priority', 'release', 'enqueued_at', 'metadata', 'description',
+                'run_after', 'version', 'recorded', 'backoff'}
 
 -- Of guests' ids those that a consumer can name and a board can hold (64 bytes); ours are UUIDs.
 local function is_nameable(id) return #id <= 64 and not string.find(id, '[^%w%p]') end
@@ -38,17 +37,19 @@ local function claim_next(consumer, limit)
   -- Reap unregisters first: a dead child's late claim finds itself unknown here (law 4).
   if limit < 1 or not redis.call('ZSCORE', WORKERS, consumer) then return {} end
   local picked, expired, broken, held_back = pick(limit)
-  local holds, unacked = {}, {}
-  for _, v in ipairs(picked) do
-    local id, key = v[1], message_key(v[1])
+  local taken, holds, unacked = {}, {}, {}
+  for i, v in ipairs(picked) do taken[i] = v[1] end
+  if #taken > 0 then redis.call('ZREM', READY, unpack(taken)) end
+  for i, v in ipairs(picked) do
+    local id = v[1]
     local stamp = math.max((tonumber(v[2]) or 0) + 1, (tonumber(v[3]) or 0) + 1, now)
-    v[2], v[3] = digits(stamp), digits(stamp)
-    redis.call('ZREM', READY, id)
-    redis.call('HSET', key, 'state', 'RUNNING', 'consumer', consumer, 'fence', v[2],
-               'revision', v[2], 'claimed_at', digits(now))
-    holds[#holds + 1], holds[#holds + 2] = id, v[2]
-    unacked[#unacked + 1], unacked[#unacked + 2] = digits(now), id
-    mark_dirty({id = id, database = v[8]}, stamp)
+    local fence = stamp == now and NOW or digits(stamp)
+    v[2], v[3] = fence, fence
+    redis.call('HSET', message_key(id), 'state', 'RUNNING', 'consumer', consumer, 'fence', fence,
+               'revision', fence, 'claimed_at', NOW)
+    holds[2 * i - 1], holds[2 * i] = id, fence
+    unacked[2 * i - 1], unacked[2 * i] = NOW, id
+    mark(id, v[8], fence)
   end
   for i = 1, #holds, 1000 do
     local last = math.min(i + 999, #holds)
@@ -58,8 +59,7 @@ local function claim_next(consumer, limit)
   for _, id in ipairs(expired) do
     local m = look(id)
     redis.call('ZREM', READY, id)
-    finish(m, next_stamp(m), 'EXPIRED')
-    redis.call('HSET', m.key, 'finished_at', digits(now))
+    finish(m, next_stamp(m), 'EXPIRED', {'finished_at', NOW})
     count('expired')
   end
   for _, id in ipairs(broken) do

@@ -11,7 +11,7 @@ local function drop_hold(m)
 end
 
 local function take_hold(m, consumer, fence)
-  redis.call('ZADD', UNACKED, digits(now), m.id)
+  redis.call('ZADD', UNACKED, NOW, m.id)
   redis.call('HSET', consumer_key(consumer), m.id, digits(fence))
 end
 

@@ -21,11 +21,24 @@ local function is_accepted(m, fence)
   return not is_final(m) and fence >= m.fence
 end
 
+-- Held by the consumer itself, or waiting in line since a reap.
+local released = {}
+local function leave_place(m)
+  if is_held(m) then released[#released + 1] = m.id else leave_line(m) end
+end
+
+local function write_released()
+  for j = 1, #released, 1000 do
+    local last = math.min(j + 999, #released)
+    redis.call('ZREM', UNACKED, unpack(released, j, last))
+    redis.call('HDEL', consumer_key(consumer), unpack(released, j, last))
+  end
+end
+
 local function settle(m, fence, outcome, delay, first, last)
   m.fence = math.max(m.fence, fence)  -- the broker may have gone back before this very claim
   local stamp = next_stamp(m)
-  drop_hold(m)  -- a removal first, so that acks pass at maxmemory
-  leave_line(m)
+  leave_place(m)
   undo_charge(m)
   if outcome == 'dropped' or outcome == 'settled' then  -- its row is gone, or final already
     redis.call('DEL', m.key)
@@ -36,25 +49,28 @@ local function settle(m, fence, outcome, delay, first, last)
     bury(m.id, ARGV[last] or '')
     return
   end
-  redis.call('HSET', m.key, 'acked', digits(fence), 'fence', digits(m.fence), 'era',
-             redis.call('HGET', META, 'era') or m.era or '')
-  redis.call('HDEL', m.key, 'suspect', 'doubt')
-  if first <= last then redis.call('HSET', m.key, unpack(ARGV, first, last)) end
+  local fields = {'acked', digits(fence), 'fence', digits(m.fence), unpack(ARGV, first, last)}
   if outcome == 'failed' or outcome == 'retried' then
-    redis.call('HSET', m.key, 'attempt', digits(m.attempt + 1))
+    fields[#fields + 1], fields[#fields + 2] = 'attempt', digits(m.attempt + 1)
   end
-  trim_attempts(m)
   if FINAL[outcome] then
     if outcome == 'undecodable' then m.database = m.database or 'default' end
-    finish(m, stamp, FINAL[outcome])
-  elseif delay > 0 then
-    make_scheduled(m, stamp, now + delay)
+    finish(m, stamp, FINAL[outcome], fields)
   else
-    make_ready(m, stamp, arrival_score(m.priority, now))
-    wake()
+    redis.call('HDEL', m.key, 'suspect', 'doubt')
+    redis.call('HSET', m.key, 'era', redis.call('HGET', META, 'era') or m.era or '',
+               unpack(fields))
+    if delay > 0 then
+      make_scheduled(m, stamp, now + delay)
+    else
+      make_ready(m, stamp, arrival_score(m.priority, now))
+      wake()
+    end
   end
+  if outcome ~= 'succeeded' then trim_attempts(m) end  -- the mirror makes one of the message itself
 end
 
+redis.call('SREM', STOPPING, '')  -- a removal first, so that acks pass at maxmemory
 for _ = 1, tonumber(ARGV[3]) do
   local id, fence, outcome = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local delay, run, length = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
@@ -77,6 +93,7 @@ for _ = 1, tonumber(ARGV[3]) do
   verdicts[#verdicts + 1] = verdict
   i = i + 6 + length
 end
+write_released()
 local claimed = claim_next(consumer, limit)
 write_dirty_marks()
 write_counts()

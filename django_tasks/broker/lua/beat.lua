@@ -18,7 +18,7 @@ local run, era, since = server_run(), meta[2], meta[5]
 if not era or (run ~= '' and meta[1] ~= run) or (run == '' and ARGV[2] == '1') then
   -- An era's number only grows, also when the clock went back.
   era = digits(math.max(now, (tonumber(era) or 0) + 1))
-  since = digits(now)
+  since = NOW
   redis.call('HSET', META, 'run', run, 'era', era, 'since', since)
 end
 
@@ -29,7 +29,7 @@ if not last_beat or now - last_beat > lease / 2 or last_beat > now then
     redis.call('ZADD', WORKERS, digits(now + lease), consumer)
   end
 end
-redis.call('HSET', META, 'last_beat', digits(now), 'lease', digits(lease))
+redis.call('HSET', META, 'last_beat', NOW, 'lease', digits(lease))
 
 local unknown, holdings = {}, {}
 for i = 5, #ARGV do

@@ -69,7 +69,7 @@ local VERBS = {
   end,
   later = function(m)
     unmark(m)
-    redis.call('ZADD', dirty_key(database), digits(now), m.id)
+    redis.call('ZADD', dirty_key(database), NOW, m.id)
     return 1
   end,
 }

@@ -6,7 +6,7 @@
 -- uses       _now _keys _message _dirty _ready _finish _count
 -- repeats    a second call finds the next ones that are due
 
-local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', digits(now), 'WITHSCORES',
+local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',
                        'LIMIT', 0, math.min(tonumber(ARGV[1]), 1000))
 for i = 1, #due, 2 do
   redis.call('ZREM', SCHEDULED, due[i])
@@ -20,8 +20,7 @@ for _, id in ipairs(redis.call('ZRANGE', READY, 0, 99)) do
   if type(expires) == 'string' and expires ~= '' and (tonumber(expires) or now + 1) <= now then
     local m = look(id)
     redis.call('ZREM', READY, id)
-    finish(m, next_stamp(m), 'EXPIRED')
-    redis.call('HSET', m.key, 'finished_at', digits(now))
+    finish(m, next_stamp(m), 'EXPIRED', {'finished_at', NOW})
     expired = expired + 1
   end
 end

@@ -62,7 +62,7 @@ if ARGV[1] ~= '' then
   for i = 2, #ARGV do running[ARGV[i]] = true end
   reap(ARGV[1], running)
 elseif is_beating() then
-  for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', '(' .. digits(now),
+  for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', '(' .. NOW,
                                        'LIMIT', 0, 100)) do
     reap(consumer, nil)
   end
