@@ -22,6 +22,7 @@ from django_tasks.states import State
 from django_tasks.worker.board import Board
 from django_tasks.worker.burst import burst
 from django_tasks.worker.child import Consumer
+from django_tasks.worker.exchange import Exchange
 from tests import tasks
 from tests.conftest import make_message
 
@@ -174,14 +175,8 @@ def test_law_9_the_hot_path_is_one_call_a_batch_and_no_query(
         tasks.add.enqueue(number, 1)
     broker.beat(["default"], ["a"], register=True)
     calls = []
-    consumer = Consumer(
-        name="a",
-        queues=["default"],
-        broker=Counting(queue, calls=calls),
-        board=Board(["default"]),
-        settings=queue,
-        idle=lambda: True,
-    )
+    exchange = Exchange("a", ["default"], Counting(queue, calls=calls), Board(["default"]))
+    consumer = Consumer(exchange, queue, idle=lambda: True)
 
     with django_assert_num_queries(0):
         consumer.run()

@@ -18,6 +18,14 @@ class Acked:
     unknown: list[str]  # re-assert with the body, then ack again
     claimed: list[Message]
 
+    def __add__(self, other: Acked) -> Acked:
+        return Acked(
+            self.accepted + other.accepted,
+            self.refused + other.refused,
+            self.unknown + other.unknown,
+            self.claimed + other.claimed,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
@@ -46,6 +54,14 @@ class Reaped:
     consumer: str
     held: int
     charged: int
+
+
+def acked_of(answer: Sequence[Any], record_ids: Sequence[str], queue: str) -> Acked:
+    verdicts, claimed = answer
+    by_verdict: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    for record_id, verdict in zip(record_ids, verdicts, strict=True):
+        by_verdict[verdict].append(record_id)
+    return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], messages_of(claimed, queue))
 
 
 def messages_of(answer: Iterable[Sequence[bytes | None]], queue: str) -> list[Message]:

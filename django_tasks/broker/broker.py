@@ -19,13 +19,14 @@ from django_tasks.broker.answers import (
     Promotion,
     Pulse,
     Reaped,
+    acked_of,
     as_dict,
     messages_of,
     pulse_of,
     text_of,
 )
 from django_tasks.broker.keys import QueueKeys, SharedKeys
-from django_tasks.broker.message import Message, Outcome
+from django_tasks.broker.message import Message, Outcome, Report
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
@@ -72,32 +73,51 @@ class Broker:
         """Take up to ``limit`` messages from the head of the line. Not to be repeated."""
         return messages_of(self._call("claim", queue, consumer, limit), queue)
 
-    def claim_in_order(self, queues: Sequence[str], consumer: str, limit: int) -> list[Message]:
-        """Claim from the first queue that has something."""
-        for queue in queues:
-            claimed = self.claim(queue, consumer, limit)
-            if claimed:
-                return claimed
-        return []
-
     def ack(
-        self, queue: str, consumer: str, outcomes: Sequence[Outcome], *, claim: int = 0
+        self, queue: str, consumer: str, outcomes: Sequence[Outcome | Report], *, claim: int = 0
     ) -> Acked:
         """Report outcomes; then take up to ``claim`` more of the same queue, in the same call."""
-        arguments: list[Argument] = [consumer, claim, len(outcomes)]
-        for outcome in outcomes:
-            arguments += outcome.to_arguments()
-        verdicts, claimed = self._call("ack", queue, *arguments)
-        by_verdict: dict[int, list[str]] = {1: [], 0: [], -1: []}
-        for outcome, verdict in zip(outcomes, verdicts, strict=True):
-            by_verdict[verdict].append(outcome.message.id)
-        return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], messages_of(claimed, queue))
+        answer = self._call("ack", queue, *_ack_arguments(consumer, outcomes, claim))
+        return acked_of(answer, [outcome.id for outcome in outcomes], queue)
 
     def give_back(self, queue: str, consumer: str, held: Iterable[tuple[str, int, str]]) -> int:
         """``held``: (id, fence, JSON of the attempt that was stopped, or "")."""
         return int(
             self._call("give_back", queue, consumer, *(part for one in held for part in one))
         )
+
+    def report(
+        self,
+        consumer: str,
+        outcomes: Sequence[Outcome],
+        given_back: Sequence[Message] = (),
+        claim: tuple[str, int] | None = None,
+    ) -> Acked:
+        """``ack`` for each queue, ``give_back`` for each, then ``claim`` (queue, limit): in one
+        round trip, and by one script where it is all of one queue."""
+        told: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            told.setdefault(outcome.message.queue, []).append(outcome)
+        returned: dict[str, list[Message]] = {}
+        for message in given_back:
+            returned.setdefault(message.queue, []).append(message)
+        next_queue, limit = claim or ("", 0)
+        calls: list[tuple[str, str, Sequence[Argument]]] = []
+        for queue in sorted(told, key=lambda queue: queue == next_queue):  # that one claims: last
+            taken = limit if queue == next_queue and not returned else 0
+            calls.append(("ack", queue, _ack_arguments(consumer, told[queue], taken)))
+        for queue, messages in returned.items():
+            held = (part for one in messages for part in (one.id, one.fence, ""))
+            calls.append(("give_back", queue, [consumer, *held]))
+        if limit and (returned or next_queue not in told):
+            calls.append(("claim", next_queue, [consumer, limit]))
+        acked = Acked([], [], [], [])
+        for (script, queue, _), answer in zip(calls, self._call_all(calls), strict=True):
+            if script == "ack":
+                acked += acked_of(answer, [outcome.id for outcome in told[queue]], queue)
+            elif script == "claim":
+                acked.claimed.extend(messages_of(answer, queue))
+        return acked
 
     def reap(self, queue: str, consumer: str = "", running: Iterable[str] = ()) -> list[Reaped]:
         """Take back what ``consumer`` held (``running``: what its board shows as running), or
@@ -316,6 +336,9 @@ class Broker:
             raise self._unavailable(error) from error
 
     def _call_all(self, calls: Sequence[tuple[str, str, Sequence[Argument]]]) -> list[Any]:
+        if len(calls) == 1:
+            [(name, queue, arguments)] = calls
+            return [self._call(name, queue, *arguments)]
         try:
             answers = scripts.call_all(
                 self.client,
@@ -352,6 +375,15 @@ class Broker:
     def _unavailable(self, error: Exception) -> BrokerUnavailable:
         address = connection.redacted(self.settings.broker)
         return BrokerUnavailable(f"The broker at {address} does not serve: {error}")
+
+
+def _ack_arguments(
+    consumer: str, outcomes: Sequence[Outcome | Report], claim: int
+) -> list[Argument]:
+    arguments: list[Argument] = [consumer, claim, len(outcomes)]
+    for outcome in outcomes:
+        arguments += outcome.to_arguments()
+    return arguments
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ Field by field in docs/wire-format.md: words and numbers are plain, times are mi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -207,14 +207,44 @@ class Outcome:
         """Not run at all: its row is final ("settled") or was deleted ("dropped")."""
         return cls(message, word)
 
-    def to_arguments(self) -> Iterable[str]:
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+    def to_arguments(self) -> list[str]:
         """As ``ack`` takes it."""
-        yield self.message.id
-        yield str(self.message.fence)
-        yield self.word
-        yield str(round(self.delay * 1_000_000))
-        yield str(round(self.run * 1_000_000))
-        yield str(2 * len(self.fields))
-        for name, text in self.fields.items():
-            yield name
-            yield text
+        return [
+            self.message.id,
+            str(self.message.fence),
+            self.word,
+            str(round(self.delay * 1_000_000)),
+            str(round(self.run * 1_000_000)),
+            str(2 * len(self.fields)),
+            *(text for pair in self.fields.items() for text in pair),
+        ]
+
+    def to_bytes(self) -> bytes:
+        """For the board; b"" where a text holds the character that parts them."""
+        arguments = self.to_arguments()
+        joined = _PARTED.join(arguments)
+        if joined.count(_PARTED) != len(arguments) - 1:
+            return b""
+        return joined.encode("utf-8", "surrogatepass")
+
+
+_PARTED = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An outcome as a board holds it: what a supervisor sends for a child that is stuck or dead."""
+
+    raw: bytes
+
+    @property
+    def id(self) -> str:
+        return self.to_arguments()[0]
+
+    def to_arguments(self) -> list[str]:
+        """As ``ack`` takes it."""
+        return self.raw.decode("utf-8", "surrogatepass").split(_PARTED)

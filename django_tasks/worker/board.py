@@ -1,7 +1,8 @@
-"""The board: a page of shared memory per child; what it holds and which one it is running.
+"""The board: shared memory per child; what it holds, which one it is running, what has ended.
 
 Mapped before the fork, written by the child, read by the supervisor: to reap (whom to charge), to
-re-assert and to audit. A message stays on it until its ack was answered."""
+re-assert, to audit, and to speak for a child that is stuck in a task. A message stays on it until
+its ack was answered."""
 
 from __future__ import annotations
 
@@ -14,25 +15,36 @@ from dataclasses import dataclass
 from django_tasks.broker.message import Message
 
 SLOTS = 128  # the most a child may hold
-_SLOT = struct.Struct("<BxHxxxxQd64s")  # state, queue's index, fence, since, id
-_STATE, _SINCE = struct.Struct("<B"), struct.Struct("<d")
-_SINCE_OFFSET = 16
-EMPTY, HELD, RUNNING, FINISHED = range(4)
+MAX_REPORT = 4096  # bytes of one outcome
+_REPORTS = 128 * 1024  # bytes for all of them; what finds no room is told by the child alone
+_SLOT = struct.Struct("<BxHIQdI64s4x")  # state, queue, report's length, fence, since, start, id
+_STATE, _SINCE, _REPORT = struct.Struct("<B"), struct.Struct("<d"), struct.Struct("<I")
+_LENGTH_AT, _SINCE_AT, _START_AT = 4, 16, 24
+_FIRST_REPORT = SLOTS * _SLOT.size
+# KEPT: not started, and not to be given back either: its row is being looked up (law 6).
+EMPTY, HELD, RUNNING, FINISHED, KEPT = range(5)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One line of a board. ``since``: seconds since 1970 at which it was held or started."""
+    """One line of a board. ``since``: ``time.monotonic()`` at which it was held or started, the
+    same clock in every process; ``report``: the outcome, b"" where there is none."""
 
     id: str
     fence: int
     queue: str
     state: int
     since: float
+    report: bytes = b""
 
     @property
     def is_running(self) -> bool:
         return self.state == RUNNING
+
+    @property
+    def age(self) -> float:
+        """Seconds since then."""
+        return time.monotonic() - self.since
 
 
 class Board:
@@ -40,57 +52,80 @@ class Board:
 
     def __init__(self, queues: Iterable[str]) -> None:
         self._queues = list(queues)
-        self._page = mmap.mmap(-1, SLOTS * _SLOT.size)
-        self._slots: dict[str, int] = {}  # id → slot, in the child
-        self._free = list(range(SLOTS))
+        self._page = mmap.mmap(-1, _FIRST_REPORT + _REPORTS)
+        self._slots: dict[str, int] = {}  # id → offset of its slot, in the child
+        self._free = [slot * _SLOT.size for slot in range(SLOTS)]
+        self._end = _FIRST_REPORT  # of the reports written
 
-    def hold(self, messages: Iterable[Message]) -> None:
+    def hold(self, messages: Iterable[Message], state: int = HELD) -> None:
         """Note what a claim gave."""
-        now = time.time()
+        now = time.monotonic()
         for message in messages:
-            slot = self._free.pop()
-            self._slots[message.id] = slot
+            offset = self._slots.get(message.id)
+            if offset is None:
+                offset = self._slots[message.id] = self._free.pop()
+            _STATE.pack_into(self._page, offset, EMPTY)
+            queue = self._queues.index(message.queue)
             _SLOT.pack_into(
                 self._page,
-                slot * _SLOT.size,
-                EMPTY,
-                self._queues.index(message.queue),
-                message.fence,
-                now,
-                message.id.encode()[:64],
+                offset,
+                *(EMPTY, queue, 0, message.fence, now, 0, message.id.encode()[:64]),
             )
-            _STATE.pack_into(self._page, slot * _SLOT.size, HELD)
+            _STATE.pack_into(self._page, offset, state)
 
-    def start(self, message: Message) -> None:
-        """Note, before the body begins, that this one runs."""
-        offset = self._slots[message.id] * _SLOT.size
-        _SINCE.pack_into(self._page, offset + _SINCE_OFFSET, time.time())
+    def start(self, message: Message) -> float:
+        """Note, before the body begins, that this one runs; returns since when it was held."""
+        offset = self._slots[message.id]
+        held: float = _SINCE.unpack_from(self._page, offset + _SINCE_AT)[0]
+        _SINCE.pack_into(self._page, offset + _SINCE_AT, time.monotonic())
         _STATE.pack_into(self._page, offset, RUNNING)
+        return held
 
-    def finish(self, message: Message) -> None:
-        """Note that its body ended; it stays held until the ack was answered."""
-        _STATE.pack_into(self._page, self._slots[message.id] * _SLOT.size, FINISHED)
+    def finish(self, message: Message, report: bytes = b"") -> None:
+        """Note that its body ended, and how; it stays held until the ack was answered."""
+        offset = self._slots[message.id]
+        end = self._end + len(report)
+        if report and len(report) <= MAX_REPORT and end <= len(self._page):
+            self._page[self._end : end] = report
+            _REPORT.pack_into(self._page, offset + _START_AT, self._end)
+            _REPORT.pack_into(self._page, offset + _LENGTH_AT, len(report))
+            self._end = end
+        _STATE.pack_into(self._page, offset, FINISHED)
 
     def clear(self, record_ids: Iterable[str]) -> None:
         """Forget what was acknowledged, or is about to be given back."""
         for record_id in record_ids:
-            slot = self._slots.pop(record_id, None)
-            if slot is not None:
-                _STATE.pack_into(self._page, slot * _SLOT.size, EMPTY)
-                self._free.append(slot)
+            offset = self._slots.pop(record_id, None)
+            if offset is not None:
+                _STATE.pack_into(self._page, offset, EMPTY)
+                self._free.append(offset)
+        if not self._slots:
+            self._end = _FIRST_REPORT
+
+    def fences(self) -> dict[str, int]:
+        """What the child knows that it holds: id → fence."""
+        return {
+            record_id: _SLOT.unpack_from(self._page, offset)[3]
+            for record_id, offset in self._slots.items()
+        }
 
     def read(self) -> list[Held]:
         """What is on the board now; for the supervisor."""
-        lines = []
-        for slot in range(SLOTS):
-            if self._page[slot * _SLOT.size] == EMPTY:
-                continue
-            state, queue, fence, since, raw = _SLOT.unpack_from(self._page, slot * _SLOT.size)
-            if state != EMPTY and queue < len(self._queues):
-                record_id = raw.rstrip(b"\0").decode("utf-8", "replace")
-                lines.append(Held(record_id, fence, self._queues[queue], state, since))
-        return lines
+        lines = (self._line(slot * _SLOT.size) for slot in range(SLOTS))
+        return [line for line in lines if line is not None]
+
+    def _line(self, offset: int) -> Held | None:
+        if self._page[offset] == EMPTY:
+            return None
+        before = self._page[offset : offset + _SLOT.size]
+        state, queue, length, fence, since, start, raw = _SLOT.unpack(before)
+        report = self._page[start : start + length] if state == FINISHED and length else b""
+        # The child may have written meanwhile: then this slot says something else by now.
+        if queue >= len(self._queues) or self._page[offset : offset + _SLOT.size] != before:
+            return None
+        record_id = raw.rstrip(b"\0").decode("utf-8", "replace")
+        return Held(record_id, fence, self._queues[queue], state, since, report)
 
     def close(self) -> None:
-        """Give the page back."""
+        """Give the memory back."""
         self._page.close()

@@ -13,6 +13,7 @@ from django_tasks.conf import TaskSettings
 from django_tasks.worker.board import Board
 from django_tasks.worker.child import Consumer
 from django_tasks.worker.duties import Deliverer, record_databases
+from django_tasks.worker.exchange import Exchange
 from django_tasks.worker.keeper import is_mirrored, mirror_all
 
 
@@ -45,15 +46,11 @@ def burst(
     broker.beat(queues, [name], register=True)
     try:
         Consumer(
-            name=name,
-            queues=list(queues),
-            broker=broker,
-            board=Board(queues),
-            settings=settings,
-            alias=alias,
-            is_strict=is_strict,
-            max_tasks=max_tasks,
-            idle=is_idle,
+            Exchange(name, list(queues), broker, Board(queues), is_strict),
+            settings,
+            alias,
+            max_tasks,
+            is_idle,
         ).run()
     finally:
         for queue in queues:

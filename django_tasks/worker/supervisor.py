@@ -14,24 +14,26 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django_tasks.broker import Broker
 from django_tasks.broker.message import to_json
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import BrokerUnavailable
-from django_tasks.states import Result
-from django_tasks.worker.board import Board, Held
+from django_tasks.worker.board import Board
 from django_tasks.worker.child import Consumer
 from django_tasks.worker.duties import record_databases
+from django_tasks.worker.exchange import Exchange
 from django_tasks.worker.health import set_title
+from django_tasks.worker.heart import Child, Death, Heart
 from django_tasks.worker.keeper import Keeper, is_drained, is_mirrored
 from django_tasks.worker.processes import fork, kill, let_go_of_databases, reason_of
 
 logger = logging.getLogger("django_tasks.worker")
 
-TICK = 0.25  # seconds: how long the supervisor sleeps at most
+TICK = 0.05  # seconds: how long the supervisor sleeps at most
+PROMOTE = 0.25  # seconds: how often a queue is asked for what is due, at least
 RESPAWN_PAUSE = 1.0  # seconds, for a child that died before it could claim
 UNSTARTED = 1.0  # seconds a child must have lived for its death not to look like a bad start
 
@@ -50,26 +52,6 @@ class Plan:
     parent: int | None = None  # stop when this process is gone (--reload)
 
 
-@dataclass(slots=True)
-class Child:
-    """A consumer's process, as its supervisor knows it."""
-
-    consumer: str
-    pid: int
-    board: Board
-    born: float = field(default_factory=time.monotonic)
-    # Found by the last audit: held for the broker, not on the board. Twice running: given back.
-    unread: dict[tuple[str, str], int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Death:
-    """A dead consumer that the broker does not know to be dead yet."""
-
-    consumer: str
-    held: list[Held]
-
-
 class Supervisor:
     """One worker. ``run()`` returns when it ended in good order."""
 
@@ -80,13 +62,13 @@ class Supervisor:
         host = socket.gethostname().split(".")[0] or "worker"
         # Random, since a host may be reborn with the same name and pids.
         self.name = f"{host}:{os.getpid()}-{os.urandom(3).hex()}"
-        self.children: dict[int, Child] = {}
-        self.deaths: list[Death] = []
+        self.heart = Heart(self.broker, plan.queues)
+        self.children = self.heart.children
+        self.deaths = self.heart.deaths
         self.keeper: int | None = None
         self.signs = mmap.mmap(-1, mmap.PAGESIZE)
         self.is_stopping = False
         self.deadline = float("inf")  # monotonic: the end of the grace period
-        self.eras: dict[str, str] = {}
         self.is_away = False
         self._born = 0
         self._due = {"beat": 0.0, "promote": 0.0, "spawn": 0.0, "burst": 0.0, "keeper": 0.0}
@@ -121,14 +103,16 @@ class Supervisor:
 
     def _talk(self) -> None:
         now = time.monotonic()
-        self._report_deaths()
+        self.heart.report_deaths()
         if now >= self._due["beat"]:
             self._due["beat"] = now + min(self.settings.lease / 4, 1.0)
-            self._beat()
+            self.heart.beat()
+            self.broker.describe(self.name, self.settings.lease * 3, self._description())
+        self.heart.speak_for_the_stuck()
         if now >= self._due["promote"]:
             due = [one.next_due for one in self.broker.promote_all(self.plan.queues)]
-            soonest = min([one for one in due if one is not None], default=TICK)
-            self._due["promote"] = now + min(max(soonest, 0.01), TICK)
+            soonest = min([one for one in due if one is not None], default=PROMOTE)
+            self._due["promote"] = now + min(max(soonest, 0.01), PROMOTE)
         if self.plan.is_burst and now >= self._due["burst"] and not self.is_stopping:
             self._due["burst"] = now + 0.1
             if self.signs[0] and is_drained(self.broker, self.plan.queues, record_databases()):
@@ -155,72 +139,6 @@ class Supervisor:
         if readable:
             os.read(self._wakeup[0], 4096)
 
-    # -- the heart -------------------------------------------------------------------------
-
-    def _beat(self) -> None:
-        consumers = [child.consumer for child in self.children.values()]
-        pulses = self.broker.beat(self.plan.queues, consumers, is_stopping=self.is_stopping)
-        for queue, pulse in pulses.items():
-            if pulse.unknown:  # reaped while they lived, or the broker lost its memory
-                self.broker.beat(
-                    [queue], pulse.unknown, register=True, is_stopping=self.is_stopping
-                )
-            if pulse.unknown or self.eras.get(queue, pulse.era) != pulse.era:
-                self.broker.announce(self.plan.queues, anew=True)
-                self._reassert(queue)
-            self.eras[queue] = pulse.era
-            self._audit(queue, pulse.holdings)
-            for dead in self.broker.reap(queue):
-                if dead.held:
-                    logger.warning(
-                        "Took back %d messages of %s, whose lease ran out",
-                        dead.held,
-                        dead.consumer,
-                        extra={"queue": queue},
-                    )
-        self.broker.describe(self.name, self.settings.lease * 3, self._description())
-
-    def _reassert(self, queue: str) -> None:
-        """Say from the boards what runs: the broker may have lost it (law 6)."""
-        for child in self.children.values():
-            held = [one for one in child.board.read() if one.queue == queue]
-            if not held:
-                continue
-            running = [(one.id, one.fence, None) for one in held]
-            for record_id in self.broker.reassert(queue, child.consumer, running):
-                logger.warning(
-                    "%s runs %s, which the broker gave to someone else",
-                    child.consumer,
-                    record_id,
-                    extra={"message_id": record_id, "queue": queue},
-                )
-
-    def _audit(self, queue: str, holdings: dict[str, dict[str, int]]) -> None:
-        """Give back what the broker says a child holds and its board does not, two looks running:
-        the answer to its claim was lost (law 4)."""
-        for child in self.children.values():
-            known = {(one.id, one.fence) for one in child.board.read() if one.queue == queue}
-            unread = {
-                (queue, record_id): fence
-                for record_id, fence in holdings.get(child.consumer, {}).items()
-                if (record_id, fence) not in known
-            }
-            twice = [
-                (key[1], fence, "")
-                for key, fence in unread.items()
-                if child.unread.get(key) == fence
-            ]
-            if twice:
-                given = self.broker.give_back(queue, child.consumer, twice)
-                logger.warning(
-                    "Gave back %d messages that %s never got",
-                    given,
-                    child.consumer,
-                    extra={"queue": queue},
-                )
-            others = {key: fence for key, fence in child.unread.items() if key[0] != queue}
-            child.unread = {**others, **unread}
-
     # -- births and deaths -----------------------------------------------------------------
 
     def _spawn_missing(self) -> None:
@@ -245,16 +163,9 @@ class Supervisor:
     def _be_child(self, consumer: str, board: Board) -> None:
         set_title(f"uncut: child {consumer} of {', '.join(self.plan.queues)}")
         queues = list(self.plan.queues)
-        child = Consumer(
-            name=consumer,
-            queues=queues,
-            broker=Broker(self.settings, greets=lambda: ((queue, consumer) for queue in queues)),
-            board=board,
-            settings=self.settings,
-            alias=self.plan.alias,
-            is_strict=self.plan.is_strict,
-            max_tasks=self.plan.max_tasks,
-        )
+        broker = Broker(self.settings, greets=lambda: ((queue, consumer) for queue in queues))
+        exchange = Exchange(consumer, queues, broker, board, self.plan.is_strict)
+        child = Consumer(exchange, self.settings, self.plan.alias, self.plan.max_tasks)
         child.obey_signals()
         child.run()
 
@@ -299,33 +210,6 @@ class Supervisor:
             if not held and time.monotonic() - child.born < UNSTARTED:
                 self._due["spawn"] = time.monotonic() + RESPAWN_PAUSE
 
-    def _report_deaths(self) -> None:
-        """Take back what the dead held: charged is only what its board shows as running."""
-        while self.deaths:
-            death = self.deaths[0]
-            for queue in self.plan.queues:
-                running = [one for one in death.held if one.is_running and one.queue == queue]
-                if self.is_stopping and running:
-                    self._give_back_stopped(queue, death.consumer, running)
-                    running = []
-                self.broker.reap(queue, death.consumer, [one.id for one in running])
-            self.deaths.pop(0)
-
-    def _give_back_stopped(self, queue: str, consumer: str, running: list[Held]) -> None:
-        """What we stopped ourselves is nobody's fault: uncharged, and noted as a run."""
-        now = round(time.time() * 1e6)
-        held = []
-        for one in running:
-            attempt = {
-                "consumer": consumer,
-                "claimed_at": one.fence,
-                "started_at": round(one.since * 1e6),
-                "finished_at": now,
-                "outcome": Result.STOPPED.value,
-            }
-            held.append((one.id, one.fence, to_json(attempt)))
-        self.broker.give_back(queue, consumer, held)
-
     # -- the end ---------------------------------------------------------------------------
 
     def _obey_signals(self) -> None:
@@ -343,7 +227,7 @@ class Supervisor:
             self.deadline = now
             return
         logger.info("Stopping: running tasks have %g s to end", self.plan.grace)
-        self.is_stopping = True
+        self.is_stopping = self.heart.is_stopping = True
         self.deadline = now + self.plan.grace
         self._due["beat"] = 0.0  # tell the broker that what is reaped from us is not charged
         for pid in list(self.children):

@@ -26,7 +26,7 @@ from django_tasks.states import FINAL
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TASKS = "tests.worker.live_tasks"
+TASKS = ["tests.worker.live_tasks", "tests.worker.batch_tasks"]
 WAIT = 20.0  # seconds: a machine that is busy with other things must not fail a test
 
 
@@ -118,7 +118,7 @@ class Site:
 
     def __post_init__(self) -> None:
         given = {"BROKER": self.broker_url, "PREFIX": f"w{uuid.uuid4().hex[:12]}"}
-        self.tasks = {**given, "MODULES": [TASKS], **self.tasks}
+        self.tasks = {**given, "MODULES": TASKS, **self.tasks}
         self.journal.touch()
         self.broker = Broker(
             TaskSettings(broker=self.broker_url, prefix=self.tasks["PREFIX"], lease=10.0)
@@ -207,8 +207,14 @@ class Site:
 
     def told(self, words: str) -> list[Line]:
         """The lines of the journal that say exactly this."""
+        return [line for line in self.told_of(words) if line.words == words]
+
+    def told_of(self, start: str) -> list[Line]:
+        """The lines of the journal that begin so."""
         lines = (line.split(" ", 2) for line in self.journal.read_text().splitlines())
-        return [Line(float(at), int(pid), text) for at, pid, text in lines if text == words]
+        return [
+            Line(float(at), int(pid), text) for at, pid, text in lines if text.startswith(start)
+        ]
 
     def wait_for(self, words: str, times: int = 1, timeout: float = WAIT) -> list[Line]:
         """The lines that say ``words``, once there are ``times`` of them."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from django_tasks.worker.board import SLOTS, Board
+from django_tasks.broker.message import Outcome, Report
+from django_tasks.worker.board import MAX_REPORT, SLOTS, Board
 from tests.conftest import make_message
 
 QUEUES = ["mail", "bulk"]
@@ -33,7 +34,7 @@ def in_child(live: Callable[[], None]) -> None:
 
 def test_what_a_dead_child_held_can_be_read(board: Board) -> None:
     held = [make_message(queue="bulk", fence=1_795_000_000_000_000 + i) for i in range(3)]
-    before = time.time()
+    before = time.monotonic()
 
     def live() -> None:
         board.hold(held)
@@ -47,7 +48,7 @@ def test_what_a_dead_child_held_can_be_read(board: Board) -> None:
     assert [lines[one.id].fence for one in held] == [one.fence for one in held]
     assert [lines[one.id].is_running for one in held] == [False, True, False]
     assert {line.queue for line in lines.values()} == {"bulk"}
-    assert all(before <= line.since <= time.time() for line in lines.values())
+    assert all(before <= line.since <= time.monotonic() for line in lines.values())
 
 
 def test_what_was_acknowledged_or_given_back_is_not_on_it(board: Board) -> None:
@@ -61,6 +62,36 @@ def test_what_was_acknowledged_or_given_back_is_not_on_it(board: Board) -> None:
     in_child(live)
 
     assert [line.id for line in board.read()] == [second.id]
+
+
+def test_how_a_run_ended_can_be_read_until_it_was_acknowledged(board: Board) -> None:
+    first, second, large = make_message(), make_message(), make_message()
+    ended = Outcome.successful(first, "café \ud800")
+    garbled = Outcome(second, "failed", fields={"error_message": "a \0 within"})
+    report = Outcome.successful(large, "x" * MAX_REPORT)
+
+    def live() -> None:
+        board.hold([first, second, large])
+        for one in (ended, garbled, report):
+            board.start(one.message)
+            board.finish(one.message, one.to_bytes())
+
+    in_child(live)
+
+    told = {line.id: line.report for line in board.read()}
+    assert Report(told[first.id]).to_arguments() == ended.to_arguments()
+    assert told[second.id] == b"", "the character that parts the texts is in one of them"
+    assert told[large.id] == b"", "the child tells it alone"
+
+
+def test_reports_find_room_again_once_they_were_told(board: Board) -> None:
+    for _ in range(3):
+        messages = [make_message() for _ in range(SLOTS)]
+        board.hold(messages)
+        for one in messages:
+            board.finish(one, Outcome.successful(one, "x" * 900).to_bytes())
+        assert all(line.report for line in board.read())
+        board.clear(one.id for one in messages)
 
 
 def test_a_full_board_is_used_again(board: Board) -> None:

@@ -1,0 +1,166 @@
+"""What a child exchanges with the broker: it takes messages, reports outcomes, gives back.
+
+What may be repeated is repeated until it is answered; what may not (a claim) is asked for: after
+any loss of its connection a child goes on by itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django_tasks.broker import Broker
+from django_tasks.broker.message import Message, Outcome
+from django_tasks.errors import BrokerUnavailable
+from django_tasks.worker.board import Board
+
+logger = logging.getLogger("django_tasks.worker")
+
+IDLE_WAIT = 0.5  # seconds of one blocking wait; below the client's timeout
+AWAY_WAIT = 1.0  # seconds: the longest pause while the broker is away
+
+
+class Stopped(BaseException):
+    """Raised by the signal's handler while the child waits for work, so that it ends at once."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One consumer's dealings with its queues: served in turn, or in the order given."""
+
+    name: str
+    queues: Sequence[str]
+    broker: Broker
+    board: Board
+    is_strict: bool = False
+    is_stopping: bool = False
+    _is_waiting: bool = False
+    _turn: int = 0
+
+    def take(self, limit: int) -> list[Message]:
+        """Claim from the first queue in turn that has something."""
+        try:
+            for queue in self._in_turn():
+                claimed = self.broker.claim(queue, self.name, limit)
+                if claimed:
+                    return self._hold(claimed)
+        except BrokerUnavailable as error:
+            self._recover(error)
+        return []
+
+    def report(
+        self, outcomes: Sequence[Outcome], given_back: Sequence[Message] = (), limit: int = 0
+    ) -> list[Message]:
+        """Ack, give back what was not started, and take up to ``limit``, in one call."""
+        # It leaves the board before the call: from then on our supervisor does not know it.
+        self.board.clear(message.id for message in given_back)
+        claim = (self._in_turn()[0], limit) if limit else None
+        while True:
+            try:
+                acked = self.broker.report(self.name, outcomes, given_back, claim)
+                break
+            except BrokerUnavailable as error:
+                claim = None  # an answer with claims in it may be lost: _recover gives them back
+                self._recover(error, is_urgent=bool(outcomes))
+                if not outcomes:
+                    return []
+        if acked.unknown:
+            self._report_unknown([one for one in outcomes if one.id in acked.unknown])
+        for record_id in acked.refused:
+            logger.warning(
+                "The outcome of %s was refused: it was given to someone else meanwhile",
+                record_id,
+                extra={"message_id": record_id},
+            )
+        self.board.clear(outcome.id for outcome in outcomes)
+        return self._hold(acked.claimed) if acked.claimed else []
+
+    def give_back(self, messages: Iterable[Message]) -> None:
+        """Return what was not started."""
+        given = list(messages)
+        if given:
+            self.report((), given)
+
+    def wait(self) -> None:
+        """Block until something can be claimed; a stop signal ends the wait at once."""
+        try:
+            self._is_waiting = True
+            if not self.is_stopping:
+                self.broker.wait(self.queues, IDLE_WAIT)
+        except Stopped:
+            self.broker.close()  # the connection is in the middle of an answer
+        except BrokerUnavailable as error:
+            self._is_waiting = False
+            self._recover(error)
+        finally:
+            self._is_waiting = False
+
+    def pause(self, seconds: float) -> None:
+        """Sleep; a stop signal ends it at once."""
+        try:
+            self._is_waiting = True
+            if not self.is_stopping:
+                threading.Event().wait(seconds)
+        except Stopped:
+            pass
+        finally:
+            self._is_waiting = False
+
+    def stop(self) -> None:
+        """Take no more; end a wait at once."""
+        self.is_stopping = True
+        if self._is_waiting:
+            self._is_waiting = False
+            raise Stopped
+
+    def _hold(self, claimed: list[Message]) -> list[Message]:
+        self.board.hold(claimed)
+        self._turn = self.queues.index(claimed[0].queue) + 1
+        return claimed
+
+    def _in_turn(self) -> Sequence[str]:
+        if self.is_strict or len(self.queues) == 1:
+            return self.queues
+        turn = self._turn % len(self.queues)
+        return [*self.queues[turn:], *self.queues[:turn]]
+
+    def _report_unknown(self, outcomes: list[Outcome]) -> None:
+        """The broker lost these messages: bring them back with their bodies, then ack (law 6)."""
+        lost = [one for one in outcomes if one.word not in ("dropped", "settled", "buried")]
+        while lost:
+            try:
+                for queue in {one.message.queue for one in lost}:
+                    running = [
+                        (one.id, one.message.fence, one.message)
+                        for one in lost
+                        if one.message.queue == queue
+                    ]
+                    self.broker.reassert(queue, self.name, running)
+                self.broker.report(self.name, lost)
+                return
+            except BrokerUnavailable as error:
+                self._recover(error, is_urgent=True)
+
+    def _recover(self, error: BrokerUnavailable, *, is_urgent: bool = False) -> None:
+        """Wait until the broker answers; then give back what it says we hold and the board does
+        not. ``is_urgent``: also while stopping, since outcomes wait to be told."""
+        logger.warning("Waiting for the broker: %s", error)
+        pause = 0.05
+        while is_urgent or not self.is_stopping:
+            self.pause(pause)
+            pause = min(pause * 2, AWAY_WAIT)
+            try:
+                self.broker.revive()
+                known = self.board.fences()
+                for queue in self.queues:
+                    held = self.broker.holdings(queue, self.name)
+                    unread = [
+                        (one, fence, "") for one, fence in held.items() if known.get(one) != fence
+                    ]
+                    if unread:
+                        self.broker.give_back(queue, self.name, unread)
+            except BrokerUnavailable:
+                continue
+            logger.info("The broker is back")
+            return
