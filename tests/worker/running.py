@@ -26,7 +26,8 @@ from django_tasks.states import FINAL
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TASKS = ["tests.worker.live_tasks", "tests.worker.batch_tasks"]
+TASKS = "tests.worker.live_tasks"
+MODULES = [TASKS, "tests.worker.batch_tasks"]
 WAIT = 20.0  # seconds: a machine that is busy with other things must not fail a test
 
 
@@ -118,7 +119,7 @@ class Site:
 
     def __post_init__(self) -> None:
         given = {"BROKER": self.broker_url, "PREFIX": f"w{uuid.uuid4().hex[:12]}"}
-        self.tasks = {**given, "MODULES": TASKS, **self.tasks}
+        self.tasks = {**given, "MODULES": MODULES, **self.tasks}
         self.journal.touch()
         self.broker = Broker(
             TaskSettings(broker=self.broker_url, prefix=self.tasks["PREFIX"], lease=10.0)
