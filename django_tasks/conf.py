@@ -59,8 +59,9 @@ def task_settings(alias: str = DEFAULT_ALIAS) -> TaskSettings:
     """The settings of ``alias``. Raises ``InvalidSettings`` for unknown keys and wrong values."""
     ours = getattr(settings, "DJANGO_TASKS", None) or {}
     if not isinstance(ours, Mapping):
+        # Not its value: it may be an address with a password in it.
         raise InvalidSettings(
-            f"DJANGO_TASKS is {ours!r}; it must be a dict, like"
+            f"DJANGO_TASKS is a {type(ours).__name__}; it must be a dict, like"
             ' {"BROKER": "redis://127.0.0.1:6379/0"}.'
         )
     given: dict[str, Any] = dict(ours)
@@ -68,7 +69,7 @@ def task_settings(alias: str = DEFAULT_ALIAS) -> TaskSettings:
     options = _options_of(alias)
     given.update(options)
     source.update(dict.fromkeys(options, f'TASKS["{alias}"]["OPTIONS"]'))
-    values = {key.lower(): _checked(key, value, source[key]) for key, value in given.items()}
+    values = {str(key).lower(): _checked(key, value, source[key]) for key, value in given.items()}
     values["prefix"] = values.get("prefix") or _default_prefix()
     values["embedded_folder"] = values.get("embedded_folder") or _default_folder()
     return TaskSettings(**values)
@@ -99,8 +100,10 @@ def _checked(key: Any, value: Any, where: str) -> Any:
     elif wanted is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, wanted) or isinstance(value, bool):
+        is_secret = key == "BROKER" and not isinstance(value, int | None)  # a password in it
+        shown = f"a {type(value).__name__}" if is_secret else repr(value)
         raise InvalidSettings(
-            f"{where}[{key!r}] is {value!r}; it must be a {wanted.__name__}"
+            f"{where}[{key!r}] is {shown}; it must be a {wanted.__name__}"
             f" (default: {field.default!r})."
         )
     if field.name in _POSITIVE and not 0 < value < MOST:  # also NaN, which compares with nothing

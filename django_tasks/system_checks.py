@@ -8,9 +8,10 @@ from django.conf import settings
 from django.core import checks
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from django_tasks.broker.connection import check_address
 from django_tasks.calls.backend import RedisBackend
 from django_tasks.conf import DEFAULT_ALIAS, task_settings
-from django_tasks.errors import InvalidSettings
+from django_tasks.errors import BrokerUnusable, InvalidSettings
 from django_tasks.framework import task_backends
 
 SQLITE_OPTIONS = (
@@ -27,7 +28,7 @@ def connect() -> None:
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
     """E002: ``DJANGO_TASKS`` or the ``OPTIONS`` of an alias of ours can't be read. W001: the
-    embedded broker in production."""
+    embedded broker in production. W003: an address at which no broker can be asked."""
     found: dict[str, checks.CheckMessage] = {}  # by text: two aliases may share one fault
     for alias in _our_aliases():
         try:
@@ -35,6 +36,12 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
         except InvalidSettings as error:
             found[str(error)] = checks.Error(str(error), id="django_tasks.E002")
             continue
+        try:
+            check_address(chosen)
+        except BrokerUnusable as error:
+            found[str(error)] = checks.Warning(
+                f"{error} Enqueued calls wait in the database.", id="django_tasks.W003"
+            )
         if chosen.broker.startswith("embedded://") and not settings.DEBUG:
             found["embedded"] = checks.Warning(
                 "DJANGO_TASKS['BROKER'] is embedded://, a server for development, and DEBUG is"

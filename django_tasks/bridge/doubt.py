@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.db import Error as DatabaseError
 from django.db import connections
 
 from django_tasks.broker.message import Message, Outcome
@@ -14,25 +15,35 @@ from django_tasks.states import FINAL, Recording
 
 def settle_doubts(messages: Sequence[Message]) -> list[Outcome]:
     """Outcomes for those that must not run: "settled" if the row is final (or of a later round),
-    "dropped" if it was deleted. The others may run. Raises ``DatabaseError``."""
+    "dropped" if it was deleted. The others may run. Raises ``django.db.Error``; the next call
+    then uses another connection."""
     by_database: dict[str, list[Message]] = {}
     for message in messages:
         if message.doubt and message.database in connections and not message.broken:
             by_database.setdefault(message.database, []).append(message)
     outcomes: list[Outcome] = []
     for database, doubtful in by_database.items():
-        found = {
-            str(record_id): (status, round_)
-            for record_id, status, round_ in TaskRecord.objects.using(database)
-            .filter(id__in=[one.id for one in doubtful if _is_uuid(one.id)])
-            .values_list("id", "status", "round")
-        }
+        found = _rows(database, [one.id for one in doubtful if _is_uuid(one.id)])
         outcomes += [
             Outcome.forgotten(message, word)
             for message in doubtful
             if (word := _verdict(message, found.get(message.id)))
         ]
     return outcomes
+
+
+def _rows(database: str, record_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    rows = TaskRecord.objects.using(database).filter(id__in=record_ids)
+    try:
+        return {
+            str(one): (status, round_)
+            for one, status, round_ in rows.values_list("id", "status", "round")
+        }
+    except DatabaseError:
+        connection = connections[database]
+        if not connection.in_atomic_block:
+            connection.close()  # it may have broken; who asks again must not get it again
+        raise
 
 
 def _verdict(message: Message, row: tuple[str, int] | None) -> str:

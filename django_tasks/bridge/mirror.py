@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
+from django_tasks.bridge.connections import usable
 from django_tasks.bridge.translate import (
     to_attempts,
     to_record,
@@ -28,6 +30,7 @@ logger = logging.getLogger("django_tasks.mirror")
 BATCH_ROWS = 500
 BATCH_BYTES = 1_000_000
 LOCK_TIMEOUT = 2  # seconds
+SKIP_LOCKED_FOR = 30.0  # seconds after such a time-out: asking costs a query a batch
 
 # What a value may do to a statement; also one nested too deep for Python, or too big a number.
 REFUSALS = (DatabaseError, ValueError, TypeError, ArithmeticError, RecursionError)
@@ -35,6 +38,7 @@ REFUSALS = (DatabaseError, ValueError, TypeError, ArithmeticError, RecursionErro
 # One line of a clean: id, verb, revision, word, fences of attempts that were copied.
 Mark = tuple[str, str, int, str, Sequence[int]]
 
+_skipping_until: dict[str, float] = {}  # by database, monotonic
 _told: set[tuple[str, int, str]] = set()  # warnings that need no repeating
 
 
@@ -97,6 +101,8 @@ def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
         _require_database(database)
         if "database is locked" in str(error):
             raise  # SQLite's one lock, not a row's: each half would wait for it anew
+        if _begin_to_skip_locked(database):
+            return _write(queue, database, batch)
         if len(batch) == 1:
             _warn(queue, batch[0], "can't be written now and is tried again later", error)
             return [(batch[0].id, "later", 0, "", ())]
@@ -122,7 +128,7 @@ def _write_without_values(
         return [(snapshot.id, "later", 0, "", ())]
 
 
-def _warn(queue: str, snapshot: Snapshot, what: str, error: Exception) -> None:
+def _warn(queue: str, snapshot: Snapshot, what: str, error: Exception | str) -> None:
     """Once for each revision of a message, though it is tried ten times a second."""
     key = (snapshot.id, snapshot.revision, what)
     if key in _told:
@@ -141,18 +147,18 @@ def _warn(queue: str, snapshot: Snapshot, what: str, error: Exception) -> None:
 
 def _require_database(database: str) -> None:
     """Raises ``DatabaseError`` if it is the database that is away, not a row that is locked."""
-    connection = connections[database]
-    connection.close_if_unusable_or_obsolete()
-    with connection.cursor() as cursor:
+    with usable(database).cursor() as cursor:
         cursor.execute("SELECT 1")
 
 
 def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
-    connection = connections[database]
     with transaction.atomic(using=database):
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+        _bound_lock_waits(database)
+        locked = _locked(database, batch) if _skips_locked(database) else frozenset()
+        for snapshot in batch:
+            if snapshot.id in locked:
+                _warn(queue, snapshot, "can't be written now and is tried again later", "row lock")
+        batch = [snapshot for snapshot in batch if snapshot.id not in locked]
         _insert_missing(queue, database, batch)
         written = update_records([to_row(snapshot) for snapshot in batch], using=database)
         rows = None if written == len(batch) else _rows(database, batch)
@@ -164,7 +170,42 @@ def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mar
         ]
         if attempts:
             write_attempts(attempts, using=database)
-    return [_mark(snapshot, rows) for snapshot in batch]
+    return [
+        *(_mark(snapshot, rows) for snapshot in batch),
+        *((one, "later", 0, "", ()) for one in locked),
+    ]
+
+
+def _bound_lock_waits(database: str) -> None:
+    connection = connections[database]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+        elif connection.vendor == "mysql":
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT}")
+
+
+def _skips_locked(database: str) -> bool:
+    return time.monotonic() < _skipping_until.get(database, 0.0)
+
+
+def _begin_to_skip_locked(database: str) -> bool:
+    """After a row was waited for in vain: for a while none is waited for. False if it was so."""
+    can = connections[database].features.has_select_for_update_skip_locked
+    if not can or _skips_locked(database):
+        return False
+    _skipping_until[database] = time.monotonic() + SKIP_LOCKED_FOR
+    return True
+
+
+def _locked(database: str, batch: list[Snapshot]) -> frozenset[str]:
+    """Ids of rows that someone else has locked; the others are ours until the commit."""
+    rows = TaskRecord.objects.using(database).order_by("id")
+    ids = [snapshot.id for snapshot in batch]
+    free = rows.filter(id__in=ids).select_for_update(skip_locked=True).values_list("id", flat=True)
+    others = set(ids) - {str(one) for one in free}
+    there = rows.filter(id__in=others).values_list("id", flat=True) if others else ()
+    return frozenset(str(one) for one in there)
 
 
 def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> None:

@@ -13,10 +13,10 @@ from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from django_tasks.bridge.translate import to_message
-from django_tasks.broker import get_broker
+from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings, task_settings
-from django_tasks.errors import BrokerUnavailable
+from django_tasks.errors import BrokerUnavailable, BrokerUnusable, TaskQueueError
 from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import insert_missing_records, insert_records
 from django_tasks.states import Recording
@@ -24,7 +24,7 @@ from django_tasks.states import Recording
 logger = logging.getLogger("django_tasks.outbox")
 
 CIRCUIT = 2.0  # seconds for which a broker that failed is not asked again
-CHUNK = 200  # messages in one call of push
+CHUNK = 100  # messages in one call of push
 _closed_until: dict[TaskSettings, float] = {}
 
 
@@ -56,16 +56,18 @@ class Push:
     def __init__(self, drafts: Iterable[Draft], database: str) -> None:
         self.drafts = list(drafts)
         self.database = database
+        self.is_done = False  # inside a TestCase hooks stay in the list when they were run
         self.__qualname__ = type(self).__qualname__  # what Django logs if a robust hook raises
 
     def __call__(self) -> None:
+        self.is_done = True
         by_alias: dict[str, list[Draft]] = {}
         for draft in self.drafts:
             by_alias.setdefault(draft.alias, []).append(draft)
         for alias, drafts in by_alias.items():
             try:
                 push(alias, [_message_of(draft) for draft in drafts])
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, BrokerUnusable) as error:
                 _keep(drafts, self.database, error)
 
 
@@ -74,8 +76,13 @@ def _push_after_commit(drafts: list[Draft], database: str) -> None:
     hooks = connection.run_on_commit
     # Django prunes the hooks of a savepoint that rolls back; so what is appended to a hook must
     # have been enqueued in the very same savepoints (TRAPS: one hook per transaction is wrong).
-    if hooks and isinstance(hooks[-1][1], Push) and hooks[-1][0] == set(connection.savepoint_ids):
-        hooks[-1][1].drafts.extend(drafts)
+    last = hooks[-1][1] if hooks else None
+    if (
+        isinstance(last, Push)
+        and not last.is_done
+        and hooks[-1][0] == set(connection.savepoint_ids)
+    ):
+        last.drafts.extend(drafts)
         return
     try:
         transaction.on_commit(Push(drafts, database), using=database, robust=True)
@@ -90,6 +97,7 @@ def is_open(record_id: str) -> bool:
     """Whether a transaction that is open in this thread enqueued the call: it can't have run."""
     return any(
         isinstance(hook[1], Push)
+        and not hook[1].is_done
         and any(str(draft.record.id) == record_id for draft in hook[1].drafts)
         for connection in connections.all(initialized_only=True)
         if connection.in_atomic_block
@@ -98,8 +106,8 @@ def is_open(record_id: str) -> bool:
 
 
 def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) -> None:
-    """Push at once, in chunks, each queue's order kept. Raises ``BrokerUnavailable``, without
-    asking if the broker failed within the last two seconds."""
+    """Push at once, in chunks, each queue's order kept. Raises ``BrokerUnavailable`` or
+    ``BrokerUnusable``, without asking if the broker failed within the last two seconds."""
     settings = task_settings(alias)
     if time.monotonic() < _closed_until.get(settings, 0):
         raise BrokerUnavailable("The broker did not answer a moment ago; not asked again yet.")
@@ -113,17 +121,25 @@ def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) 
     ]
     broker = get_broker(alias)
     try:
+        # A thousand messages a call: it must be answered within a producer's time-out.
         for start in range(0, len(batches), 10):
             broker.push_all(batches[start : start + 10], is_delivery=is_delivery)
-    except BrokerUnavailable as error:
+    except (BrokerUnavailable, BrokerUnusable) as error:
         _closed_until[settings] = time.monotonic() + CIRCUIT
-        broker.revive()
         logger.warning(
             "Enqueued calls wait in the database until the broker is back: %s",
             error,
             extra={"alias": alias},
         )
+        _revive(broker)
         raise
+
+
+def _revive(broker: Broker) -> None:
+    try:
+        broker.revive()
+    except (BrokerUnavailable, BrokerUnusable):
+        pass  # what is wrong was said; the calls wait
 
 
 def _message_of(draft: Draft) -> Message:
@@ -135,7 +151,7 @@ def _message_of(draft: Draft) -> Message:
     )
 
 
-def _keep(drafts: list[Draft], database: str, error: BrokerUnavailable) -> None:
+def _keep(drafts: list[Draft], database: str, error: TaskQueueError) -> None:
     """The broker is away: what has no row yet gets one, save throwaway work."""
     rowless = [draft.record for draft in drafts if draft.recording == Recording.AFTER]
     if rowless:

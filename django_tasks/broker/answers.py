@@ -76,10 +76,14 @@ def pulse_of(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
         delivered=text_of(delivered),
         unknown=[text_of(name) for name in unknown],
         holdings={
-            consumer: {text_of(one): int(fence) for one, fence in as_dict(held).items()}
-            for consumer, held in zip(consumers, holdings, strict=True)
+            consumer: holdings_of(held) for consumer, held in zip(consumers, holdings, strict=True)
         },
     )
+
+
+def holdings_of(raw: Any) -> dict[str, int]:
+    """What ``consumer:<id>`` says: id → fence; what foreign hands wrote there is left out."""
+    return {text_of(one): int(fence) for one, fence in as_dict(raw).items() if fence.isdigit()}
 
 
 def as_dict(raw: Any) -> dict[bytes, bytes]:

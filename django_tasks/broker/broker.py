@@ -21,6 +21,7 @@ from django_tasks.broker.answers import (
     Reaped,
     acked_of,
     as_dict,
+    holdings_of,
     messages_of,
     pulse_of,
     text_of,
@@ -156,14 +157,15 @@ class Broker:
 
     def reassert(
         self, queue: str, consumer: str, running: Sequence[tuple[str, int, Message | None]]
-    ) -> list[str]:
-        """Say what a living consumer runs: (id, fence, body if known). Returns refused ids."""
+    ) -> dict[str, int]:
+        """Say what a living consumer runs: (id, fence, body if known). Returns per id 1 (held), 0
+        (refused) or -1 (the consumer is not registered)."""
         arguments: list[Argument] = [consumer]
         for record_id, fence, message in running:
             fields = message.to_fields() if message else []
             arguments += [record_id, fence, len(fields), *fields]
         verdicts = self._call("reassert", queue, *arguments)
-        return [one[0] for one, verdict in zip(running, verdicts, strict=True) if not verdict]
+        return dict(zip((one[0] for one in running), verdicts, strict=True))
 
     def clean(
         self,
@@ -246,8 +248,7 @@ class Broker:
 
     def holdings(self, queue: str, consumer: str) -> dict[str, int]:
         """What the broker says a consumer holds: id → fence."""
-        raw = as_dict(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
-        return {text_of(name): int(fence) for name, fence in raw.items()}
+        return holdings_of(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
 
     def holder(self, queue: str, record_id: str) -> tuple[str, int] | None:
         """(consumer, fence) of a running message; None if nobody holds it."""
@@ -374,7 +375,7 @@ class Broker:
 
     def _unavailable(self, error: Exception) -> BrokerUnavailable:
         address = connection.redacted(self.settings.broker)
-        return BrokerUnavailable(f"The broker at {address} does not serve: {error}")
+        return BrokerUnavailable(f"The broker at {address} does not serve: {str(error)[:300]}")
 
 
 def _ack_arguments(
@@ -382,7 +383,7 @@ def _ack_arguments(
 ) -> list[Argument]:
     arguments: list[Argument] = [consumer, claim, len(outcomes)]
     for outcome in outcomes:
-        arguments += outcome.to_arguments()
+        arguments += outcome.arguments
     return arguments
 
 

@@ -76,11 +76,22 @@ def _from_url(url: str, options: dict[str, Any]) -> Any:
     if scheme == "unix":
         options = {name: value for name, value in options.items() if name != "socket_keepalive"}
     try:
-        return Redis(connection_pool=ConnectionPool.from_url(url, **options))
-    except (ValueError, TypeError) as error:
+        pool = ConnectionPool.from_url(url, **options)
+    except (ValueError, TypeError):
+        # What the parser says may show a part of the password.
         raise BrokerUnusable(
-            f"DJANGO_TASKS['BROKER'] is {redacted(url)!r}, which can't be read: {error}."
-        ) from error
+            f"DJANGO_TASKS['BROKER'] is {redacted(url)!r}, which can't be read. It must look like"
+            " redis://user:secret@host:6379/0; in user and secret, / ? # @ and : are written"
+            " percent-encoded (%2F %3F %23 %40 %3A)."
+        ) from None
+    try:
+        pool.connection_class(**pool.connection_kwargs)  # opens nothing; knows every option
+    except TypeError as error:
+        raise BrokerUnusable(
+            f"DJANGO_TASKS['BROKER'] is {redacted(url)!r}, with an option that no connection has:"
+            f" {error}."
+        ) from None
+    return Redis(connection_pool=pool)
 
 
 def _from_cache(alias: str, options: dict[str, Any]) -> Any:
@@ -146,11 +157,18 @@ def _from_sentinels(
 
 
 def redacted(url: str) -> str:
-    """The address without its password, for logs and errors; also one with an @ in it that ought to
-    be written %40."""
-    return re.sub(
-        r"(?i)([?&]password=)[^&]*", r"\1***", re.sub(r"//([^/@:]*):.*@", r"//\1:***@", url)
-    )
+    """The address without its password, for logs and errors, however badly it is written: nothing
+    before the last @ is shown but the scheme, and no option whose name ends in "password"."""
+    scheme, parted, rest = url.rpartition("://") if "://" in url else ("", "", url)
+    _, has_credentials, host = rest.rpartition("@")
+    shown = f"{scheme}{parted}***@{host}" if has_credentials else url
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", shown)
+
+
+def check_address(settings: TaskSettings) -> None:
+    """Raises ``BrokerUnusable`` for an address that no server can be asked at; opens nothing."""
+    if not settings.broker.startswith("embedded://"):
+        open_client(settings, timeout=PRODUCER_TIMEOUT).close()
 
 
 def server_version(client: Any) -> str:

@@ -133,7 +133,7 @@ class Message:
         """Positional and keyword arguments. Raises ``UndecodableMessage``."""
         try:
             args, kwargs = json.loads(self.args), json.loads(self.kwargs)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UndecodableMessage(
                 f"Message {self.id}: args or kwargs are not JSON ({error})."
             ) from error
@@ -189,13 +189,28 @@ def _decoded(values: Sequence[bytes | None], queue: str) -> Message:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one run ended. ``word``: what the ack makes of it; ``delay``, ``run``: seconds;
-    ``fields``: what the ack writes into the message."""
+    ``fields``: what the ack writes into the message; ``arguments``: all of it, as ``ack`` takes
+    it. Raises ``ValueError`` for what has no such form."""
 
     message: Message
     word: str
     delay: float = 0.0
     run: float = 0.0
     fields: dict[str, str] = field(default_factory=dict)
+    arguments: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Made at once: what can't be told ends where the run ended, not where it is sent.
+        arguments = [
+            self.message.id,
+            str(self.message.fence),
+            self.word,
+            str(round(self.delay * 1_000_000)),
+            str(round(self.run * 1_000_000)),
+            str(2 * len(self.fields)),
+            *(text for pair in self.fields.items() for text in pair),
+        ]
+        object.__setattr__(self, "arguments", arguments)
 
     @classmethod
     def successful(cls, message: Message, return_value: Any = None) -> Outcome:
@@ -211,23 +226,10 @@ class Outcome:
     def id(self) -> str:
         return self.message.id
 
-    def to_arguments(self) -> list[str]:
-        """As ``ack`` takes it."""
-        return [
-            self.message.id,
-            str(self.message.fence),
-            self.word,
-            str(round(self.delay * 1_000_000)),
-            str(round(self.run * 1_000_000)),
-            str(2 * len(self.fields)),
-            *(text for pair in self.fields.items() for text in pair),
-        ]
-
     def to_bytes(self) -> bytes:
         """For the board; b"" where a text holds the character that parts them."""
-        arguments = self.to_arguments()
-        joined = _PARTED.join(arguments)
-        if joined.count(_PARTED) != len(arguments) - 1:
+        joined = _PARTED.join(self.arguments)
+        if joined.count(_PARTED) != len(self.arguments) - 1:
             return b""
         return joined.encode("utf-8", "surrogatepass")
 
@@ -243,8 +245,9 @@ class Report:
 
     @property
     def id(self) -> str:
-        return self.to_arguments()[0]
+        return self.arguments[0]
 
-    def to_arguments(self) -> list[str]:
+    @property
+    def arguments(self) -> list[str]:
         """As ``ack`` takes it."""
         return self.raw.decode("utf-8", "surrogatepass").split(_PARTED)

@@ -96,14 +96,14 @@ def _attempts(raw: Mapping[bytes, bytes], fields: Mapping[str, str]) -> tuple[At
     runs = {
         int(name[8:]): _attempt(int(name[8:]), value)
         for name, value in raw.items()
-        if name.startswith(b"attempt:") and name[8:].isdigit()
+        if name.startswith(b"attempt:") and name[8:].isdigit() and _number(_text(name[8:]))
     }
-    fence = fields.get("fence", "")
+    fence = _number(fields.get("fence"))
     # A run that succeeded is its message's last, and all of it stands there already; it may have
     # been taken for lost before it reported.
-    if fields.get("state") == "SUCCESSFUL" and fields.get("acked") == fence and fence.isdigit():
-        runs[int(fence)] = Attempt(
-            fence=int(fence),
+    if fence and fields.get("state") == "SUCCESSFUL" and fields.get("acked") == str(fence):
+        runs[fence] = Attempt(
+            fence=fence,
             number=_count(fields.get("attempt")) + 1,
             consumer=fields.get("worker_id", ""),
             claimed_at=_moment(fields.get("claimed_at")),
@@ -143,10 +143,12 @@ def _text(value: bytes) -> str:
 
 
 def _number(text: str | None) -> int:
+    """As the scripts read it: what a double does not hold exactly is none (lua/_numbers.lua)."""
     try:
-        return int(text or 0)
+        number = int(text or 0)
     except ValueError:
         return 0
+    return number if 0 <= number < 2**53 else 0
 
 
 def _count(text: str | None) -> int:

@@ -41,17 +41,15 @@ def burst(
             broker.promote(queue)
         return not any(broker.backlog(queue)["ready"] for queue in queues)
 
+    def register() -> None:
+        broker.beat(queues, [name], register=True)
+
     broker.announce(queues)
     Deliverer(broker, [alias]).relay()
-    broker.beat(queues, [name], register=True)
+    register()
     try:
-        Consumer(
-            Exchange(name, list(queues), broker, Board(queues), is_strict),
-            settings,
-            alias,
-            max_tasks,
-            is_idle,
-        ).run()
+        exchange = Exchange(name, list(queues), broker, Board(queues), is_strict, register)
+        Consumer(exchange, settings, alias, max_tasks, is_idle).run()
     finally:
         for queue in queues:
             broker.reap(queue, name)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from django_tasks.bridge.doubt import settle_doubts
 from django_tasks.broker.message import Message, Outcome

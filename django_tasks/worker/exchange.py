@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django_tasks.broker import Broker
@@ -34,6 +35,8 @@ class Exchange:
     broker: Broker
     board: Board
     is_strict: bool = False
+    register: Callable[[], object] | None = None  # where no supervisor does it
+    patience: float = 10.0  # seconds to wait until the broker knows this consumer again
     is_stopping: bool = False
     _is_waiting: bool = False
     _turn: int = 0
@@ -128,19 +131,37 @@ class Exchange:
     def _report_unknown(self, outcomes: list[Outcome]) -> None:
         """The broker lost these messages: bring them back with their bodies, then ack (law 6)."""
         lost = [one for one in outcomes if one.word not in ("dropped", "settled", "buried")]
+        end = time.monotonic() + self.patience
         while lost:
             try:
-                for queue in {one.message.queue for one in lost}:
-                    running = [
-                        (one.id, one.message.fence, one.message)
-                        for one in lost
-                        if one.message.queue == queue
-                    ]
-                    self.broker.reassert(queue, self.name, running)
-                self.broker.report(self.name, lost)
-                return
+                if self._reassert(lost):
+                    self.broker.report(self.name, lost)
+                    return
             except BrokerUnavailable as error:
                 self._recover(error, is_urgent=True)
+            if time.monotonic() > end:
+                logger.warning(
+                    "The broker lost %d messages that were run, and does not know %s: their rows"
+                    " are delivered again",
+                    len(lost),
+                    self.name,
+                )
+                return
+            threading.Event().wait(0.05)  # our supervisor's next beat makes us known again
+
+    def _reassert(self, lost: list[Outcome]) -> bool:
+        """Whether the broker knows this consumer, and so what it ran."""
+        verdicts: list[int] = []
+        for queue in {one.message.queue for one in lost}:
+            if self.register is not None:
+                self.register()
+            running = [
+                (one.id, one.message.fence, one.message)
+                for one in lost
+                if one.message.queue == queue
+            ]
+            verdicts += self.broker.reassert(queue, self.name, running).values()
+        return -1 not in verdicts
 
     def _recover(self, error: BrokerUnavailable, *, is_urgent: bool = False) -> None:
         """Wait until the broker answers; then give back what it says we hold and the board does
@@ -148,7 +169,10 @@ class Exchange:
         logger.warning("Waiting for the broker: %s", error)
         pause = 0.05
         while is_urgent or not self.is_stopping:
-            self.pause(pause)
+            if is_urgent:
+                threading.Event().wait(pause)  # a stop must not take the outcomes along
+            else:
+                self.pause(pause)
             pause = min(pause * 2, AWAY_WAIT)
             try:
                 self.broker.revive()

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.transaction import TransactionManagementError
 
+from django_tasks.bridge.connections import begin_run, end_run, left_open
 from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
 from django_tasks.calls.arguments import checked_return_value, describe, require_fit
@@ -20,13 +21,12 @@ from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import TaskContext
 from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.result import TaskResult
-from django_tasks.calls.retries import Backoff, RetryPolicy, Snooze
+from django_tasks.calls.retries import RetryPolicy, Snooze, to_backoff
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
 from django_tasks.framework import TaskError
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
-from django_tasks.worker.connections import begin_run, end_run, left_open
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -64,7 +64,7 @@ class Run:
         """How often and how soon: as the call was enqueued; for which errors: as the code says."""
         policy = replace(self.options.retry_policy, retries=self.message.max_attempts - 1)
         if self.message.backoff:
-            policy = replace(policy, backoff=Backoff(*json.loads(self.message.backoff)))
+            policy = replace(policy, backoff=to_backoff(json.loads(self.message.backoff)))
         return policy
 
     def __str__(self) -> str:
@@ -89,10 +89,18 @@ def execute(
         outcome = _succeeded(run, checked_return_value(str(run.task.func.__name__), value))
     # SystemExit, KeyboardInterrupt and MemoryError too: they are the task's, not the worker's.
     except BaseException as error:
-        outcome = _ended_by(run, error)
+        outcome = _told(run, error)
     finally:
         end_run(outer)
     return outcome
+
+
+def _told(run: Run, error: BaseException) -> Outcome:
+    try:
+        return _ended_by(run, error)
+    except Exception as trouble:  # e.g. a delay that is no number: the run failed all the same
+        logger.exception("%s failed, and how can't be told", run, extra=_extra(run))
+        return _outcome(run, Result.FAILED, error=trouble)
 
 
 def _require_no_open_transaction(run: Run, outer: frozenset[str]) -> None:
@@ -112,6 +120,11 @@ def _prepare(run: Run) -> None:
         raise UnknownTask(f"The message has the format {run.message.version}, newer than ours.")
     run.task = registry.find(run.message.task)
     run.args, run.kwargs = run.message.decoded_arguments()
+    if run.message.backoff:
+        try:
+            run.retry_policy  # noqa: B018 (read now, so that a failure finds it readable)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UndecodableMessage(f"The backoff can't be read: {error}") from error
     require_fit(run.task.func, run.task.takes_context, run.args, run.kwargs)
 
 
@@ -157,7 +170,10 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
     if is_expected:
         logger.info("%s ended as expected: %s", run, _line_of(error), extra=_extra(run))
     else:
-        logger.error("%s failed: %s", run, _line_of(error), exc_info=error, extra=_extra(run))
+        # A text of megabytes would be written whole with the traceback.
+        is_short = len(_text_of(error)) <= MAX_MESSAGE
+        shown = error if is_short else None
+        logger.error("%s failed: %s", run, _line_of(error), exc_info=shown, extra=_extra(run))
     outcome = _outcome(run, Result.FAILED, error=error)
     _tell_finished(run, State.FAILED, error=error)
     return outcome

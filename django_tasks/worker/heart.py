@@ -83,7 +83,9 @@ class Heart:
             if not held:
                 continue
             running = [(one.id, one.fence, None) for one in held]
-            for record_id in self.broker.reassert(queue, child.consumer, running):
+            for record_id, verdict in self.broker.reassert(queue, child.consumer, running).items():
+                if verdict:
+                    continue
                 logger.warning(
                     "%s runs %s, which the broker gave to someone else",
                     child.consumer,

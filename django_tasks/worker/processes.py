@@ -41,9 +41,11 @@ def fork(live: Callable[[], None]) -> int:
     except BaseException:
         logger.exception("A process of the worker ended by an error of its own")
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)  # the parent's cleanup is not ours
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)  # the parent's cleanup is not ours
 
 
 def let_go_of_databases() -> None:

@@ -165,6 +165,7 @@ class Supervisor:
         queues = list(self.plan.queues)
         broker = Broker(self.settings, greets=lambda: ((queue, consumer) for queue in queues))
         exchange = Exchange(consumer, queues, broker, board, self.plan.is_strict)
+        exchange.patience = self.settings.lease
         child = Consumer(exchange, self.settings, self.plan.alias, self.plan.max_tasks)
         child.obey_signals()
         child.run()

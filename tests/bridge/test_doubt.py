@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import Error as DatabaseError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -100,3 +101,19 @@ def test_law_6_settled_and_dropped_messages_leave_without_a_run(
     assert list(broker.holdings("default", "c")) == [str(alive.id)]
     ids = [str(record_id) for record_id in (final.id, deleted.id)]
     assert broker.snapshots("default", ids) == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_the_connection_broke_the_next_look_opens_another(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = pushed(broker)
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", None)
+    connection.ensure_connection()
+    connection.connection.close()  # as when the database is restarted
+
+    with pytest.raises(DatabaseError):
+        words(doubtful(record.id))
+
+    assert words(doubtful(record.id)) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -66,7 +67,8 @@ def test_law_5_a_refused_value_is_noted_and_its_neighbours_are_written(
 def test_law_5_a_locked_row_goes_later_and_its_neighbours_are_written(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(mirror_module, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(mirror_module, "_skipping_until", {})
     records = [pushed(broker) for _ in range(4)]
     locked = records[1]
     other: Any = connections.create_connection("default")
@@ -81,10 +83,18 @@ def test_law_5_a_locked_row_goes_later_and_its_neighbours_are_written(
     assert set(TaskRecord.objects.ready()) == set(records) - {locked}
     assert dirty(broker) == [str(locked.id)]
 
+    # For a while none is waited for: new rows are written at once.
+    monkeypatch.setattr(mirror_module, "LOCK_TIMEOUT", 60)
+    later = [pushed(broker) for _ in range(3)]
+    began = time.monotonic()
+    mirror(broker, "default", "default")
+    assert time.monotonic() - began < 5
+    assert set(TaskRecord.objects.ready()) == {*records, *later} - {locked}
+
     other.rollback()
     other.close()
     mirror(broker, "default", "default")
-    assert set(TaskRecord.objects.ready()) == set(records)
+    assert set(TaskRecord.objects.ready()) == {*records, *later}
     assert dirty(broker) == []
 
 

@@ -333,8 +333,8 @@ def test_enqueue_many_writes_by_one_statement_and_pushes_in_chunks(
     rows_a_statement = connection.ops.bulk_batch_size(fields, list(range(450)))
     inserts = [query["sql"] for query in queries if query["sql"].startswith("INSERT")]
     assert len(inserts) == math.ceil(450 / rows_a_statement)
-    # 450 messages in chunks of 200.
-    assert redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] == 3
+    # 450 messages in chunks of 100.
+    assert redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] == 5
     assert [result.args[0] for result in results] == list(range(450))
     assert numbers(queue) == [-1, *range(450)]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import checks
 from django.db import transaction
 
 from django_tasks.bridge.deliver import deliver
@@ -126,3 +128,78 @@ def test_a_password_is_not_in_the_warning(
 
     assert "127.0.0.1:1" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+BAD_ADDRESSES = ["http://nowhere", "nope", "redis://127.0.0.1:1/0?no_such_option=1"]
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+def test_an_address_that_is_wrong_loses_nothing_and_says_so_once(
+    queue: TaskSettings, settings: Any, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    settings.DJANGO_TASKS = {"BROKER": address, "PREFIX": queue.prefix}
+
+    for number in range(3):
+        add.enqueue(number, 1)
+        noted.enqueue(number)
+
+    assert rows() == [0, 0, 1, 1, 2, 2]
+    [said] = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert "wait in the database" in said.getMessage()
+    assert said.exc_info is None
+
+
+def test_an_embedded_broker_whose_folder_is_a_file_loses_nothing(
+    queue: TaskSettings, settings: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    settings.DJANGO_TASKS = {
+        "BROKER": "embedded://",
+        "PREFIX": queue.prefix,
+        "EMBEDDED_FOLDER": tmp_path / "file",
+    }
+
+    noted.enqueue(1)
+    noted.enqueue(2)
+
+    assert rows() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:s3cret@h/0",
+        "redis://:s3cret/x@h/0",
+        "redis://:s3cret#x@h/0",
+        "redis://:s3cret?x@h/0",
+        "redis://:s3c@s3cret@h/0",
+        "redis://s3cret@h",
+        "redis:/:s3cret@h",
+        ":s3cret@h",
+        "rediss://h/0?ssl_password=s3cret",
+        "redis://h/0?password=s3cret&socket_timeout=x",
+        "redis+sentinel://u:s3cret@h:x/service",
+    ],
+)
+def test_no_address_however_badly_written_shows_its_password(
+    queue: TaskSettings, settings: Any, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    settings.DJANGO_TASKS = {"BROKER": address, "PREFIX": queue.prefix}
+
+    add.enqueue(1, 1)
+    found = [*checks.run_checks(), *caplog.records]
+
+    assert caplog.records
+    assert "s3cret" not in caplog.text + "".join(map(str, found))
+
+
+@pytest.mark.parametrize(
+    "given", ["redis://:s3cret@h/0", {"BROKER": ["redis://:s3cret@h/0"]}, {1: "s3cret"}]
+)
+def test_no_setting_of_a_wrong_shape_shows_a_password(settings: Any, given: Any) -> None:
+    settings.DJANGO_TASKS = given
+
+    found = checks.run_checks()
+
+    assert [one.id for one in found if one.id == "django_tasks.E002"]
+    assert "s3cret" not in "".join(map(str, found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 
 from django_tasks import django_task
@@ -25,5 +26,5 @@ def surprise(key: str, is_stuck: bool) -> None:
 @django_task(retries=0)
 def sleep_for(key: str, seconds: float) -> None:
     note(f"begins {key}")
-    time.sleep(seconds)
+    threading.Event().wait(seconds)
     note(f"ends {key}")

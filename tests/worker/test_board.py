@@ -79,7 +79,7 @@ def test_how_a_run_ended_can_be_read_until_it_was_acknowledged(board: Board) -> 
     in_child(live)
 
     told = {line.id: line.report for line in board.read()}
-    assert Report(told[first.id]).to_arguments() == ended.to_arguments()
+    assert Report(told[first.id]).arguments == ended.arguments
     assert told[second.id] == b"", "the character that parts the texts is in one of them"
     assert told[large.id] == b"", "the child tells it alone"
 

@@ -128,18 +128,55 @@ def test_a_garbled_message_is_a_dead_letter_in_its_row(live: Site, field: str, v
     require_next(live)
 
 
-@pytest.mark.parametrize("field", ["attempt", "round", "lost"])
-def test_a_number_beyond_all_bounds_stops_neither_worker_nor_mirror(live: Site, field: str) -> None:
+@pytest.mark.parametrize("value", ["9" * 30, "inf", "nan", "1e20"])
+@pytest.mark.parametrize("field", ["attempt", "round", "lost", "fence", "revision", "score"])
+def test_a_number_beyond_all_bounds_stops_neither_worker_nor_mirror(
+    live: Site, field: str, value: str
+) -> None:
+    children = live.consumers()
     with paused(live):
         record = push(live)
         key = live.broker.keys("default").message(str(record.id))
-        live.broker.client.hset(key, field, "9" * 30)
+        live.broker.client.hset(key, mapping={field: value, f"attempt:{'9' * 30}": "{}"})
 
     require_next(live)
     good = tasks.add.enqueue(2, 2)
     assert live.record(good, "SUCCESSFUL").return_value == 4
     live.record(record)
     assert len(live.workers[0].lines(str(record.id), "The row of")) == 0
+    assert live.consumers() == children
+
+
+@pytest.mark.parametrize(("field", "value"), [("args", "[" * 100_000), ("backoff", "nope")])
+def test_what_no_parser_reads_is_a_dead_letter_and_kills_no_child(
+    live: Site, field: str, value: str
+) -> None:
+    children = live.consumers()
+    with paused(live):
+        record = push(live)
+        live.broker.client.hset(
+            live.broker.keys("default").message(str(record.id)), mapping={field: value}
+        )
+
+    found = live.record(record, "FAILED")
+    assert found.dead_letter
+    assert found.lost == 0
+    assert live.consumers() == children
+    require_next(live)
+
+
+def test_garbage_in_what_a_child_is_said_to_hold_ends_no_worker(live: Site) -> None:
+    [consumer, *_] = children = live.consumers()
+    key = live.broker.keys("default").consumer(consumer)
+    live.broker.client.hset(key, "garbage", "no fence")
+    beats = live.broker.keys("default").meta
+    before = live.broker.client.hget(beats, "last_beat")
+
+    wait_until(lambda: live.broker.client.hget(beats, "last_beat") != before, WAIT)
+
+    require_next(live)
+    assert live.consumers() == children
+    live.broker.client.hdel(key, "garbage")
 
 
 @pytest.mark.parametrize("how", ["gone", "string", "list", "bytes", "long"])

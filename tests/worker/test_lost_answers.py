@@ -49,3 +49,39 @@ def test_law_6_what_runs_while_the_broker_loses_its_memory_is_not_started_again(
         assert site.told("began running") == [began]
         assert record.lost == 0
         site.stop()
+
+
+def test_law_6_what_ends_before_the_first_beat_of_an_era_is_told_all_the_same(
+    make_site: MakeSite,
+) -> None:
+    with Server() as own:
+        site = make_site(own.url)
+        site.start("--processes", "1")
+        for turn in range(5):
+            running = tasks.hold.enqueue(f"turn{turn}")
+            site.wait_for(f"began turn{turn}")
+
+            own.flush()
+            site.let_go(f"turn{turn}")
+
+            assert site.record(running, "SUCCESSFUL").lost == 0
+            assert len(site.told(f"began turn{turn}")) == 1
+        site.stop()
+
+
+def test_at_maxmemory_a_worker_goes_on_and_its_rows_are_written(make_site: MakeSite) -> None:
+    with Server(maxmemory_policy="noeviction") as own:
+        site = make_site(own.url)
+        worker = site.start("--processes", "1")
+        held = tasks.hold.enqueue("full")
+        site.wait_for("began full")
+        waiting = [tasks.add.enqueue(number, 1) for number in range(20)]
+
+        own.client().config_set("maxmemory", "1mb")
+        site.let_go("full")
+
+        for result in [held, *waiting]:
+            site.record(result, "SUCCESSFUL")
+        assert worker.lines("The mirror waits") == []
+        assert worker.lines("The broker is away") == []
+        site.stop()

@@ -6,6 +6,7 @@ local function count(name, amount) counts[name] = (counts[name] or 0) + (amount 
 local function write_counts()
   if next(counts) == nil then return end
   local key = count_key(digits(math.floor(now / 60000000)))
-  for name, amount in pairs(counts) do redis.call('HINCRBY', key, name, digits(amount)) end
+  -- pcall: a counter that foreign hands garbled counts no more, and stops nothing.
+  for name, amount in pairs(counts) do redis.pcall('HINCRBY', key, name, digits(amount)) end
   redis.call('EXPIRE', key, 172800)
 end

@@ -1,4 +1,8 @@
 -- _finish: the one way into a final state. The message stays until its row says the same.
+local function expire(m)
+  redis.call('EXPIRE', m.key, digits(math.min(math.max(m.ttl, 1), 1000000000)))
+end
+
 -- `fields`: field, value, … that are written with it.
 local function finish(m, stamp, state, fields)
   -- The row has the arguments since the INSERT: half the memory (that of "after" may come later).
@@ -11,7 +15,7 @@ local function finish(m, stamp, state, fields)
   if m.database and m.database ~= '' then
     mark_dirty(m, stamp)
   else
-    redis.call('EXPIRE', m.key, math.max(m.ttl, 1))
+    expire(m)
   end
 end
 

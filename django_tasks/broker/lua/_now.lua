@@ -1,7 +1,4 @@
 -- _now: the server's clock, read once. Only this clock decides anything (law 4).
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]  -- microseconds since 1970
-
--- tostring() loses digits of numbers this long.
-local function digits(number) return string.format('%.0f', number) end
 local NOW = digits(now)

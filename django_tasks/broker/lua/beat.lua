@@ -8,7 +8,7 @@
 -- returns    era, µs since it began, the era that delivery is done with, ids that are not
 --            registered (they were reaped), then per consumer what it holds: {id, fence, …}
 -- dirty      nothing
--- uses       _now _keys _era
+-- uses       _numbers _now _keys _era
 -- repeats    freely
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that beats pass at maxmemory

@@ -10,7 +10,7 @@
 --            The fences are of attempts that were copied: each is removed, whatever came since.
 -- returns    per message 1 if the verb was done
 -- dirty      what `ahead` raises; all else is unmarked
--- uses       _now _keys _message _hold _dirty _ready _finish _count
+-- uses       _numbers _now _keys _message _hold _dirty _ready _finish _count
 -- repeats    a second call finds the mark gone, or does the same again
 
 local database, verdicts, i = ARGV[1], {}, 2
@@ -18,7 +18,7 @@ local database, verdicts, i = ARGV[1], {}, 2
 local function unmark(m) redis.call('ZREM', dirty_key(database), m.id) end  -- also at maxmemory
 
 -- A final message stays for who reads results, and so that a late delivery finds it known.
-local function let_go(m) redis.call('EXPIRE', m.key, math.max(m.ttl, 1)) end
+local function let_go(m) expire(m) end
 
 local function leave_all(m)
   if is_held(m) then drop_hold(m) else leave_line(m) end

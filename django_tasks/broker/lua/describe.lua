@@ -8,6 +8,14 @@
 -- uses
 -- repeats    freely
 
+redis.call('SREM', KEYS[1] .. ':workers', '')  -- a removal first, so that it passes at maxmemory
+-- Those who died without a word.
+for _, name in ipairs(redis.call('SRANDMEMBER', KEYS[1] .. ':workers', 10)) do
+  if redis.call('EXISTS', KEYS[1] .. ':worker:' .. name) == 0 then
+    redis.call('SREM', KEYS[1] .. ':workers', name)
+  end
+end
+
 local key = KEYS[1] .. ':worker:' .. ARGV[1]
 if ARGV[2] == '0' then
   redis.call('DEL', key)

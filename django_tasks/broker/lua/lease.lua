@@ -15,5 +15,6 @@ if ARGV[3] == '0' then
   redis.call('DEL', key)
   return 0
 end
+redis.call('DEL', key)  -- a removal first, so that it passes at maxmemory
 redis.call('SET', key, ARGV[2], 'PX', ARGV[3])
 return 1

@@ -3,7 +3,7 @@
 -- ARGV[1]    at most how many to make ready (1,000 is the limit)
 -- returns    how many became ready, how many expired, µs until the next is due (-1: none)
 -- dirty      each message moved
--- uses       _now _keys _message _dirty _ready _finish _count
+-- uses       _numbers _now _keys _message _dirty _ready _finish _count
 -- repeats    a second call finds the next ones that are due
 
 local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',
@@ -11,7 +11,11 @@ local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',
 for i = 1, #due, 2 do
   redis.call('ZREM', SCHEDULED, due[i])
   local m = look(due[i])
-  if m then make_ready(m, next_stamp(m), arrival_score(m.priority, tonumber(due[i + 1]))) end
+  if m then
+    make_ready(m, next_stamp(m), arrival_score(m.priority, tonumber(due[i + 1]) or now))
+  else
+    bury(due[i], 'has no readable message')
+  end
 end
 
 local expired = 0
@@ -20,7 +24,11 @@ for _, id in ipairs(redis.call('ZRANGE', READY, 0, 99)) do
   if type(expires) == 'string' and expires ~= '' and (tonumber(expires) or now + 1) <= now then
     local m = look(id)
     redis.call('ZREM', READY, id)
-    finish(m, next_stamp(m), 'EXPIRED', {'finished_at', NOW})
+    if m then
+      finish(m, next_stamp(m), 'EXPIRED', {'finished_at', NOW})
+    else
+      bury(id, 'has no readable message')
+    end
     expired = expired + 1
   end
 end
@@ -31,5 +39,5 @@ if redis.call('ZCARD', READY) > 0 and not is_paused() then wake() end
 write_dirty_marks()
 write_counts()
 local upcoming = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')
-local left = upcoming[2] and math.max(tonumber(upcoming[2]) - now, 0) or -1
+local left = upcoming[2] and math.max((tonumber(upcoming[2]) or now) - now, 0) or -1
 return {#due / 2, expired, math.ceil(left)}

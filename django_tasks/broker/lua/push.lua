@@ -4,20 +4,41 @@
 -- ARGV[2..]  per message: id, number of strings that follow, field, value, …
 -- returns    per message 1 (pushed), 2 (completed what a re-assert knew) or 0 (known: nothing done)
 -- dirty      each message pushed or completed
--- uses       _now _keys _message _dirty _ready _finish _count _era
+-- uses       _numbers _now _keys _message _dirty _ready _finish _count _era
 -- repeats    a second call finds the ids known and returns 0 for each
 
-local in_doubt = ARGV[1] == 'delivery' and '1' or ''
+local is_delivery = ARGV[1] == 'delivery'
 local verdicts, era, i = {}, present_era(), 2
+local ready, scheduled = {}, {}
 
-local function place(m, stamp)
-  local run_after = tonumber(redis.call('HGET', m.key, 'run_after')) or 0
+-- All fields by one HSET: it comes first, so that at maxmemory a push is refused whole.
+local function place(m, stamp, first, last, run_after)
+  local values = {unpack(ARGV, first, last)}
+  local function also(name, value) values[#values + 1], values[#values + 2] = name, value end
+  also('fence', digits(m.fence))
+  also('revision', digits(stamp))
+  also('era', era)
+  if is_delivery then also('doubt', '1') end
+  local line, score = ready, arrival_score(m.priority, now)
   if run_after > now then
-    make_scheduled(m, stamp, run_after)
+    line, score = scheduled, digits(run_after)
+    also('state', 'SCHEDULED')
   else
-    make_ready(m, stamp, arrival_score(m.priority, now))
-    wake()
+    also('state', 'READY')
+    also('score', score)
   end
+  redis.call('HSET', m.key, unpack(values))
+  line[#line + 1], line[#line + 2] = score, m.id
+  mark_dirty(m, stamp)
+end
+
+local function write_lines()
+  for key, line in pairs({[READY] = ready, [SCHEDULED] = scheduled}) do
+    for j = 1, #line, 1000 do
+      redis.call('ZADD', key, unpack(line, j, math.min(j + 999, #line)))
+    end
+  end
+  if #ready > 0 then wake() end
 end
 
 while i < #ARGV do
@@ -45,25 +66,20 @@ while i < #ARGV do
          priority = tonumber(fields.priority) or 0,
          fence = math.max(known.fence, tonumber(fields.fence) or 0),
          revision = math.max(known.revision, tonumber(fields.revision) or 0)}
-    redis.call('HSET', m.key, unpack(ARGV, first, last))
-    redis.call('HSET', m.key, 'era', era, 'doubt', in_doubt, 'fence', digits(m.fence))
     if known.id then  -- another round: what the last one left must not look like this one's
+      redis.call('PERSIST', m.key)
       redis.call('HDEL', m.key, 'return_value', 'error_class', 'error_message', 'traceback',
                  'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id',
-                 'settled')
-      -- What is empty is not sent: an old time, expiry or count would be taken for this round's.
-      for _, name in ipairs({'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata',
-                             'backoff'}) do
-        if not fields[name] then redis.call('HDEL', m.key, name) end
-      end
-      redis.call('PERSIST', m.key)
+                 'settled', 'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata',
+                 'backoff')
     end
-    place(m, next_stamp(m))
+    place(m, next_stamp(m), first, last, tonumber(fields.run_after) or 0)
     count('enqueued')
   end
   verdicts[#verdicts + 1] = verdict
   i = last + 1
 end
+write_lines()
 write_dirty_marks()
 write_counts()
 return verdicts

@@ -2,9 +2,10 @@
 -- KEYS[1]    queue root
 -- ARGV[1]    consumer id
 -- ARGV[2..]  per message: id, fence, number of strings that follow, field, value, … (its body, or 0)
--- returns    per message 1 (held by the consumer) or 0 (refused: finished, or someone else's)
+-- returns    per message 1 (held by the consumer), 0 (refused: finished, or someone else's) or -1
+--            (the consumer is not registered)
 -- dirty      each message taken that has a body
--- uses       _now _keys _message _hold _dirty _ready _finish _era
+-- uses       _numbers _now _keys _message _hold _dirty _ready _finish _era
 -- repeats    a second call finds the messages held and returns the same
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that this passes at maxmemory
@@ -45,7 +46,7 @@ end
 while i < #ARGV do
   local id, fence, length = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local first, last = i + 3, i + 2 + length
-  local m, verdict = look(id), 0
+  local m, verdict = look(id), is_registered and 0 or -1
   if is_registered then
     if not m or (m.stub == '1' and is_holder(m, consumer, fence) and length > 0) then
       remember(id, m, fence, first, last)

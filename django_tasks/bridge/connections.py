@@ -1,4 +1,4 @@
-"""Database connections around a run: cared for as Django cares for them around a request.
+"""Database connections: cared for as Django cares for them around a request.
 
 Asking Django for the open connections costs more than a short task, twice a run. So who opens one
 notes it here, and a run that opened none asks nothing (law 9)."""
@@ -27,7 +27,7 @@ def _note(*, connection: Any, **_: Any) -> None:
         _here.connections.append(connection)
 
 
-connection_created.connect(_note, dispatch_uid="django_tasks.worker.connections")
+connection_created.connect(_note, dispatch_uid="django_tasks.bridge.connections")
 
 
 def begin_run() -> frozenset[str]:
@@ -51,6 +51,14 @@ def end_run(outer: frozenset[str]) -> None:
     """As ``begin_run``; what the run left in a transaction is closed, and so rolled back."""
     if _here.connections:
         _care(outer)
+
+
+def usable(database: str) -> Any:
+    """The connection, after it was closed if it broke: the next query opens another."""
+    connection = connections[database]
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+    return connection
 
 
 def _care(outer: frozenset[str]) -> None:
