@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         bench.report.facts["took"] = f"{time.monotonic() - began:.0f} s"
     bench.report.write(folder / "report.json")
     print(f"\n{bench.report.text()}")
-    return 0
+    return int(bench.has_failed)
 
 
 if __name__ == "__main__":

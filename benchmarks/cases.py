@@ -75,6 +75,7 @@ class Bench:
         self.folder = folder
         self.counts = counts
         self.report = Report()
+        self.has_failed = False  # a case of ours
 
     def run(self, chosen: Iterable[str]) -> None:
         names = list(chosen)
@@ -106,6 +107,10 @@ class Bench:
             return work()
         except PeerFailed as error:
             self.report.skip(name, str(error))
+            return None
+        except (AssertionError, TimeoutError) as error:
+            self.has_failed = True
+            self.report.skip(name, f"failed: {error}")
             return None
         finally:
             share = machine.foreign(before, machine.now(pids))
