@@ -65,6 +65,9 @@ class Project:
         if self.broker is not None:
             self.broker.close()
         self.broker = Broker(task_settings())
+        # As on a site whose workers have run before: an era has begun, and no push asks for it.
+        self.broker.beat([QUEUE], [], is_first=True)
+        assert self.server.client.hget(self.broker.keys(QUEUE).meta, "era")
         for model in (TaskAttempt, TaskRecord):
             self._empty(model._meta.db_table)
 
