@@ -86,7 +86,9 @@ def idle_memory(project: Project, report: Report) -> None:
     """PSS of a worker with two children that has done a little and waits."""
     project.fresh()
     with project.worker(2) as worker:
+        project.hold()
         project.enqueue(tasks.never, 200)
+        project.release()
         project.wait_finished()
         time.sleep(1.0)
         roles = {
