@@ -60,7 +60,7 @@ class Server:
         return f"{kind.capitalize()} {facts[f'{kind}_version']}"
 
     def flush(self) -> None:
-        self.client.flushall()
+        self.client.execute_command("FLUSHALL", "SYNC")  # else memory is given back meanwhile
 
     def used_memory(self) -> int:
         """Bytes."""
