@@ -76,7 +76,7 @@ def test_every_room_has_a_floor_and_is_listed_inside() -> None:
 
 def test_no_file_is_longer_than_can_be_read() -> None:
     files = [
-        *sources("django_tasks", "demo_project", "tests"),
+        *sources("django_tasks", "demo_project", "tests", "benchmarks"),
         *sources("django_tasks", suffix=".lua"),
     ]
 
@@ -107,7 +107,7 @@ def test_only_some_rooms_have_content_in_their_init() -> None:
 def test_every_module_says_in_its_docstring_what_it_is_for() -> None:
     silent = [
         named(path)
-        for path in sources("django_tasks", "demo_project", "tests")
+        for path in sources("django_tasks", "demo_project", "tests", "benchmarks")
         if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
     ]
 
