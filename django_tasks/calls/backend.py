@@ -48,7 +48,8 @@ class RedisBackend(BaseTaskBackend):
         registry.register(task)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
-        """A row now, a message after commit. Raises ``TaskArgumentError``."""
+        """A row now, a message after commit. Raises ``TaskArgumentError``, ``InvalidTask``."""
+        self.validate_task(task)  # again: TASKS may have changed since the task was made
         return self.enqueue_drafts([(task, Signature(task, tuple(args), dict(kwargs)).draft())])[0]
 
     def enqueue_drafts(self, drafts: Sequence[tuple[Any, Draft]]) -> list[TaskResult]:
@@ -93,7 +94,8 @@ def _without_run_after(task: Any) -> Any:
 def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
     """Enqueue many calls at once: one INSERT, pushes in chunks after commit. Results in order.
 
-    All or nothing: an argument that is wrong raises ``TaskArgumentError`` before any is written.
+    All or nothing: an argument that is wrong raises ``TaskArgumentError``, and a task that its
+    backend does not take ``InvalidTask``, before any is written.
     """
     made = list(signatures)
     by_alias: dict[str, list[int]] = {}
@@ -107,6 +109,8 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
         by_alias.setdefault(signature.task.backend, []).append(position)
     backends = {alias: made[first].task.get_backend() for alias, (first, *_) in by_alias.items()}
     # Every call is checked before any is written, whatever its alias.
+    for task in {id(signature.task): signature.task for signature in made}.values():
+        backends[task.backend].validate_task(task)
     drafts = {
         position: (made[position].task, made[position].draft())
         for alias, positions in by_alias.items()
