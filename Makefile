@@ -1,5 +1,5 @@
 # make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
-.PHONY: demo test lint faults clean
+.PHONY: demo test lint faults django-suite clean
 .DEFAULT_GOAL := demo
 # A half-made venv is removed, and two targets never install into it at once.
 .DELETE_ON_ERROR:
@@ -28,6 +28,9 @@ lint: $(VENV)/dev.stamp
 
 faults: $(VENV)/dev.stamp
 	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q tests/broker/test_machine.py
+
+django-suite: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.contract.django_suite
 
 $(VENV)/bin/python:
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
