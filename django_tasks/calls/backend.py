@@ -40,7 +40,7 @@ class RedisBackend(BaseTaskBackend):
         checked_priority(task.priority)
         is_relative = isinstance(task.run_after, timedelta)  # becomes a time at the enqueue
         try:
-            super().validate_task(_without_run_after(task) if is_relative else task)
+            super().validate_task(registry.variant(task, run_after=None) if is_relative else task)
         except TaskQueueError:
             raise
         except (InvalidTask, TypeError, ValueError) as error:
@@ -80,15 +80,6 @@ class RedisBackend(BaseTaskBackend):
     def get_result(self, result_id: Any) -> TaskResult:
         """Raises ``ResultNotFound`` (a ``TaskResultDoesNotExist``) for unknown ids."""
         return result.load(result_id, self.alias)
-
-
-def _without_run_after(task: Any) -> Any:
-    """What Django's checks see of a task whose ``run_after`` is a ``timedelta``."""
-    copied = object.__new__(type(task))
-    for name in type(task).__dataclass_fields__:
-        object.__setattr__(copied, name, getattr(task, name))
-    object.__setattr__(copied, "run_after", None)
-    return copied
 
 
 def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
