@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +17,7 @@ from django_tasks import Snooze, django_task, framework
 from django_tasks.broker import get_broker
 from django_tasks.framework import TaskResultStatus
 from django_tasks.models import TaskRecord
+from tests.wheels import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -203,3 +206,29 @@ def test_what_a_task_throws_as_expected_is_no_error_record(caplog: Any) -> None:
         work()
 
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_a_burst_in_place_leaves_the_frameworks_own_log_as_it_was(caplog: Any) -> None:
+    work()
+
+    with caplog.at_level(logging.DEBUG):
+        stop_with.using(backend="now").enqueue("ValueError")
+
+    [record] = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert (record.levelname, record.name) == ("ERROR", "django.tasks")
+
+
+def test_an_immediate_backend_first_used_inside_a_worker_logs_none_of_ours_again() -> None:
+    # On 5.2 its log is connected by a module that nobody may have imported yet.
+    program = (
+        "from django.conf import settings\n"
+        f"settings.configure(TASKS={{'default': {IMMEDIATE}}})\n"
+        "from django_tasks import framework, task_signals\n"
+        "task_signals.quieten_framework_log()\n"
+        "framework.task_backends['default']\n"
+        "assert not task_signals.task_finished.receivers\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)
+
+    assert done.returncode == 0, done.stderr.decode()
