@@ -1,5 +1,5 @@
 # make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
-.PHONY: demo test lint faults bench clean
+.PHONY: demo test lint faults bench django-suite clean
 .DEFAULT_GOAL := demo
 # A half-made venv is removed, and two targets never install into it at once.
 .DELETE_ON_ERROR:
@@ -32,6 +32,9 @@ faults: $(VENV)/dev.stamp
 # make bench CASES="never-1 idle*" runs some of them, QUICK=1 a smoke test; docs/benchmarks.md
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) "$(CASES)"
+
+django-suite: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.contract.django_suite
 
 $(VENV)/bin/python:
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

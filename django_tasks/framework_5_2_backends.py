@@ -26,6 +26,7 @@ from django_tasks.framework_5_2 import (
 )
 
 logger = logging.getLogger("django.tasks")
+LOG_UID = "django_tasks.framework"  # a module loaded anew connects no second time
 
 
 def log_task_finished(sender: Any, task_result: Any, **_: Any) -> None:
@@ -42,7 +43,7 @@ def log_task_finished(sender: Any, task_result: Any, **_: Any) -> None:
     )
 
 
-task_finished.connect(log_task_finished, dispatch_uid="django_tasks.framework")
+task_finished.connect(log_task_finished, dispatch_uid=LOG_UID)
 
 
 def _new_result(backend: BaseTaskBackend, task: Any, args: Any, kwargs: Any) -> TaskResult:

@@ -40,7 +40,7 @@ class RedisBackend(BaseTaskBackend):
         checked_priority(task.priority)
         is_relative = isinstance(task.run_after, timedelta)  # becomes a time at the enqueue
         try:
-            super().validate_task(_without_run_after(task) if is_relative else task)
+            super().validate_task(registry.variant(task, run_after=None) if is_relative else task)
         except TaskQueueError:
             raise
         except (InvalidTask, TypeError, ValueError) as error:
@@ -48,7 +48,8 @@ class RedisBackend(BaseTaskBackend):
         registry.register(task)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
-        """A row now, a message after commit. Raises ``TaskArgumentError``."""
+        """A row now, a message after commit. Raises ``TaskArgumentError``, ``InvalidTask``."""
+        self.validate_task(task)  # again: TASKS may have changed since the task was made
         return self.enqueue_drafts([(task, Signature(task, tuple(args), dict(kwargs)).draft())])[0]
 
     def enqueue_drafts(self, drafts: Sequence[tuple[Any, Draft]]) -> list[TaskResult]:
@@ -81,19 +82,11 @@ class RedisBackend(BaseTaskBackend):
         return result.load(result_id, self.alias)
 
 
-def _without_run_after(task: Any) -> Any:
-    """What Django's checks see of a task whose ``run_after`` is a ``timedelta``."""
-    copied = object.__new__(type(task))
-    for name in type(task).__dataclass_fields__:
-        object.__setattr__(copied, name, getattr(task, name))
-    object.__setattr__(copied, "run_after", None)
-    return copied
-
-
 def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
     """Enqueue many calls at once: one INSERT, pushes in chunks after commit. Results in order.
 
-    All or nothing: an argument that is wrong raises ``TaskArgumentError`` before any is written.
+    All or nothing: an argument that is wrong raises ``TaskArgumentError``, and a task that its
+    backend does not take ``InvalidTask``, before any is written.
     """
     made = list(signatures)
     by_alias: dict[str, list[int]] = {}
@@ -107,6 +100,8 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
         by_alias.setdefault(signature.task.backend, []).append(position)
     backends = {alias: made[first].task.get_backend() for alias, (first, *_) in by_alias.items()}
     # Every call is checked before any is written, whatever its alias.
+    for task in {id(signature.task): signature.task for signature in made}.values():
+        backends[task.backend].validate_task(task)
     drafts = {
         position: (made[position].task, made[position].draft())
         for alias, positions in by_alias.items()

@@ -50,6 +50,18 @@ def register(task: Any) -> None:
     _aliases.update(dict.fromkeys(aliases, name))
 
 
+def variant(task: Any, **values: Any) -> Any:
+    """The task with other values, as it is: what was enqueued once need not be valid now."""
+    if all(getattr(task, name) == value for name, value in values.items()):
+        return task
+    copied = object.__new__(type(task))
+    kept = {name: getattr(task, name) for name in type(task).__dataclass_fields__}
+    # Django's own class has slots and no __dict__; ours bears the function's name and text too.
+    for name, value in {**kept, **getattr(task, "__dict__", {}), **values}.items():
+        object.__setattr__(copied, name, value)
+    return copied
+
+
 def find(name: str) -> Any:
     """The task of this name or alias. Raises ``UnknownTask``."""
     task = _tasks.get(name) or _tasks.get(_aliases.get(name, ""))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
@@ -15,6 +15,8 @@ from asgiref.sync import sync_to_async
 
 from django_tasks import framework
 from django_tasks.calls import registry
+from django_tasks.calls.options import TaskOptions
+from django_tasks.calls.retries import Backoff
 from django_tasks.conf import task_settings
 from django_tasks.errors import (
     BrokerUnavailable,
@@ -42,6 +44,7 @@ _REFRESHED = (
     "status errors _return_value finished_at started_at last_attempted_at enqueued_at worker_ids"
     " state error_class error_message traceback"
 ).split()
+_PLAIN_OPTIONS = TaskOptions()
 _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
 
@@ -146,7 +149,8 @@ def load(
     record = None
     if database is None or queue is None:
         record, database = _find_row(checked)
-        queue = record.queue_name if record else None
+        if record is not None:
+            queue, alias = record.queue_name, _enqueued_by(record, alias)
     snapshot, found_in = _snapshot(str(checked), alias, queue)
     if snapshot is not None and not snapshot.is_stub and not snapshot.is_settled:
         if known is None:
@@ -177,6 +181,14 @@ def _find_row(record_id: UUID) -> tuple[TaskRecord | None, str]:
         if record is not None:
             return record, database
     return None, first
+
+
+def _enqueued_by(record: TaskRecord, asked: str) -> str:
+    """The alias of ``TASKS`` whose broker has the message; ``asked`` if there is none such now."""
+    from django_tasks.bridge.translate import alias_of
+
+    alias = alias_of(record)
+    return alias if alias in framework.task_backends else asked
 
 
 def _checked_id(record_id: Any) -> UUID:
@@ -218,10 +230,34 @@ def _task_of(record: TaskRecord, alias: str) -> Any:
             task = registry.find(record.task_name)
         except UnknownTask as error:
             raise ResultNotFound(f"The record {record.id} exists. {error}") from error
-    changes = {"queue_name": record.queue_name, "priority": record.priority}
-    if all(getattr(task, name) == value for name, value in changes.items()):
-        return task
-    return task.using(**changes)
+    return registry.variant(task, **_called_with(task, record, alias))
+
+
+def _called_with(task: Any, record: TaskRecord, alias: str) -> dict[str, Any]:
+    """What ``using()`` said for the call that became this record."""
+    metadata = record.metadata or {}
+    run_after, expires = metadata.get("run_after"), record.expires
+    values: dict[str, Any] = {
+        "queue_name": record.queue_name,
+        "priority": record.priority,
+        "backend": alias,
+        "run_after": datetime.fromisoformat(run_after) if run_after else None,
+    }
+    if hasattr(task, "options"):  # a plain `django.tasks` task has none
+        own: TaskOptions = task.options
+        values["options"] = replace(
+            own,
+            retries=record.max_attempts - 1,
+            max_lost=metadata.get("max_lost", _PLAIN_OPTIONS.max_lost),
+            backoff=Backoff(*metadata["backoff"]) if "backoff" in metadata else own.backoff,
+            record=metadata.get("record", own.record),
+            expires=(
+                (expires - record.enqueued_at).total_seconds()
+                if expires and record.enqueued_at
+                else None
+            ),
+        )
+    return values
 
 
 def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:

@@ -47,8 +47,14 @@ class Signature:
             metadata["max_lost"] = options.max_lost
         name = name_of(task)
         register(task)  # TASKS may have named another backend when it was made
-        if options.backoff != own_options(name).backoff:
+        own = own_options(name)
+        if options.backoff != own.backoff:
             metadata["backoff"] = astuple(options.backoff)
+        if options.record != own.record:
+            metadata["record"] = options.record
+        run_after = moment(task.run_after, now)
+        if run_after is not None:  # a retry writes its own time into the row
+            metadata["run_after"] = run_after.isoformat()
         record = TaskRecord(
             task_name=name,
             description=describe(task.func.__name__, args, kwargs),
@@ -57,7 +63,7 @@ class Signature:
             args=args,
             kwargs=kwargs,
             max_attempts=options.retries + 1,
-            run_after=moment(task.run_after, now),
+            run_after=run_after,
             expires=None if options.expires is None else now + timedelta(seconds=options.expires),
             created_at=now,
             enqueued_at=now,

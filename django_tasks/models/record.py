@@ -131,8 +131,8 @@ class TaskRecord(models.Model):
     error_message = AnyTextField(_("error message"), blank=True, default="")
     traceback = AnyTextField(_("traceback"), blank=True, default="")
     dead_letter = AnyTextField(_("given up because"), blank=True, default="")
-    # What few records have: the alias of TASKS, max_lost, the release; what a message of
-    # unknown shape held.
+    # What few records have: what using() said and no column keeps (the alias of TASKS, max_lost,
+    # backoff, record, run_after as asked for); what a message of unknown shape held.
     metadata = AnyJSONField(_("metadata"), default=dict, blank=True)
 
     objects = TaskRecordQuerySet.as_manager()

@@ -272,8 +272,11 @@ def _line_of(error: BaseException) -> str:
 def _task_result(run: Run) -> TaskResult:
     message = run.message
     started = datetime.fromtimestamp(run.started, UTC)
+    task = registry.variant(  # as using() made it for this call
+        run.task, queue_name=message.queue, priority=message.priority, backend=run.alias
+    )
     return TaskResult(
-        task=run.task,
+        task=task,
         id=message.id,
         status=django_status(State.RUNNING),
         enqueued_at=message.enqueued_at,

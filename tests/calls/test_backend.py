@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -156,6 +157,24 @@ def test_a_task_of_another_backend_is_checked_when_it_comes_to_ours(settings: An
     with pytest.raises(InvalidTaskOptions, match="queue's name"):
         framework.task(queue_name="a b")(two)
     assert spaced.using(backend="default").backend == "default"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_is_validated_again_when_it_is_enqueued(queue: Any, settings: Any) -> None:
+    settings.TASKS = {"default": OURS}
+    post: Any = add.using(queue="post")
+    settings.TASKS = {"default": {**OURS, "QUEUES": ["default", "mail"]}}
+
+    for enqueue in (
+        lambda: post.enqueue(1, 2),
+        lambda: async_to_sync(post.aenqueue)(1, 2),
+        lambda: post.get_backend().enqueue(post, (1, 2), {}),
+        lambda: enqueue_many([add.s(1, 2), post.s(1, 2)]),
+    ):
+        with pytest.raises(InvalidTaskOptions, match="Queue 'post' is not valid for backend"):
+            enqueue()
+
+    assert not TaskRecord.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

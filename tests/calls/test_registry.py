@@ -121,7 +121,7 @@ def test_all_tasks_and_their_queues_are_listed() -> None:
     django_task(name="aaa", queue="b-queue")(one)
     django_task(name="aab", queue="a-queue")(another)
 
-    assert [task.task_name for task in registry.all_tasks()][:2] == ["aaa", "aab"]
+    assert [registry.name_of(task) for task in registry.all_tasks()][:2] == ["aaa", "aab"]
     names = registry.queue_names()
     assert names[0] == "default"
     assert names[1:] == sorted(names[1:])

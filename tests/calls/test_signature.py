@@ -45,7 +45,8 @@ def test_every_option_reaches_the_draft() -> None:
     record = draft.record
     assert (draft.recording, draft.alias, draft.database) == ("after", "default", "default")
     assert (record.task_name, record.queue_name, record.priority) == ("mail.letter", "mail", 4)
-    assert (record.max_attempts, record.metadata) == (8, {"max_lost": 9})
+    assert record.max_attempts == 8
+    assert record.metadata == {"max_lost": 9, "run_after": record.run_after.isoformat()}
     assert record.description == "letter('Ada')"
     assert record.enqueued_at is not None
     assert record.run_after == record.enqueued_at + timedelta(hours=1)

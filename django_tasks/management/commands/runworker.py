@@ -82,16 +82,19 @@ class Command(BaseCommand):
         settings = task_settings(alias)
         self._check_numbers(options)
         registry.discover([alias])
-        quieten_framework_log()
         queues = _queues(options, alias)
+        let_framework_log = quieten_framework_log()
         if options["burst"] and not _is_command_line(self):
-            burst_here(
-                settings,
-                queues,
-                alias=alias,
-                is_strict=options["strict"],
-                max_tasks=options["max_tasks"],
-            )
+            try:
+                burst_here(
+                    settings,
+                    queues,
+                    alias=alias,
+                    is_strict=options["strict"],
+                    max_tasks=options["max_tasks"],
+                )
+            finally:
+                let_framework_log()
             return
         processes = options["processes"] or _cores()
         _show_log(options["verbosity"])
