@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -34,6 +34,8 @@ SKIP_LOCKED_FOR = 30.0  # seconds after such a time-out: asking costs a query a 
 
 # What a value may do to a statement; also one nested too deep for Python, or too big a number.
 REFUSALS = (DatabaseError, ValueError, TypeError, ArithmeticError, RecursionError)
+
+STATES = frozenset(State.values)
 
 # One line of a clean: id, verb, revision, word, fences of attempts that were copied.
 Mark = tuple[str, str, int, str, Sequence[int]]
@@ -88,7 +90,7 @@ def _is_record(snapshot: Snapshot) -> bool:
         UUID(snapshot.id)
     except ValueError:
         return False
-    return snapshot.state in State
+    return snapshot.state in STATES
 
 
 def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
@@ -159,8 +161,9 @@ def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mar
             if snapshot.id in locked:
                 _warn(queue, snapshot, "can't be written now and is tried again later", "row lock")
         batch = [snapshot for snapshot in batch if snapshot.id not in locked]
-        _insert_missing(queue, database, batch)
-        written = update_records([to_row(snapshot) for snapshot in batch], using=database)
+        whole = {str(one) for one in _insert_missing(queue, database, batch)}
+        rest = [to_row(snapshot) for snapshot in batch if snapshot.id not in whole]
+        written = len(whole) + update_records(rest, using=database)
         rows = None if written == len(batch) else _rows(database, batch)
         attempts = [
             attempt
@@ -208,8 +211,9 @@ def _locked(database: str, batch: list[Snapshot]) -> frozenset[str]:
     return frozenset(str(one) for one in there)
 
 
-def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> None:
-    """``record="after"``: the mirror writes the row; and dead letters that never had one."""
+def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> Collection[UUID]:
+    """``record="after"``: the mirror writes the row; and dead letters that never had one. Returns
+    the ids of rows that need nothing more."""
     missing = [
         to_record(one, queue)
         for one in batch
@@ -220,8 +224,7 @@ def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> None:
         for one in batch
         if one.fields.get("record") == "unreadable" and not one.is_recorded
     ]
-    if missing:
-        insert_missing_records(missing, using=database)
+    return insert_missing_records(missing, using=database) if missing else ()
 
 
 def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:

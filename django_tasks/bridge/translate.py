@@ -11,8 +11,9 @@ from typing import Any
 from django_tasks.broker.message import Message, from_us, to_json
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import MIRRORED
+from django_tasks.models.bulk_postgresql import JsonText
 from django_tasks.states import Recording
 
 MAX_LOST = 3  # the default of the option `max_lost`: what a record without a note of it has
@@ -63,11 +64,11 @@ def alias_of(record: TaskRecord) -> str:
 def to_row(snapshot: Snapshot) -> list[Any]:
     """What the mirror writes: the values of ``MIRRORED``, in that order."""
     values = {
-        "id": uuid.UUID(snapshot.id),
+        "id": snapshot.id,
         "status": snapshot.state,
         # Who runs it now; else who ran it last.
         "worker_id": snapshot.fields.get("consumer") or snapshot.worker_id,
-        "return_value": _decoded(snapshot.return_value),
+        "return_value": _as_json(snapshot.return_value),
     }
     return [values[name] if name in values else getattr(snapshot, name) for name in MIRRORED]
 
@@ -90,36 +91,39 @@ def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
     )
     if record.enqueued_at:
         record.created_at = record.enqueued_at
-    for name, value in zip(MIRRORED, to_row(snapshot), strict=True):
-        setattr(record, name, value)
-    return record
+    return _with_outcome(record, snapshot)
 
 
 def to_unreadable_record(snapshot: Snapshot, queue: str) -> TaskRecord:
     """A row for fields that make no message of ours: task ``?``, the fields in ``metadata``."""
     shown = {name: text[:1000] for name, text in list(snapshot.fields.items())[:50]}
     record = TaskRecord(task_name="?", queue_name=queue, metadata={"message": shown})
+    return _with_outcome(record, snapshot)
+
+
+def _with_outcome(record: TaskRecord, snapshot: Snapshot) -> TaskRecord:
     for name, value in zip(MIRRORED, to_row(snapshot), strict=True):
         setattr(record, name, value)
+    record.id = uuid.UUID(snapshot.id)
+    record.return_value = _decoded(snapshot.return_value)
     return record
 
 
-def to_attempts(snapshot: Snapshot) -> Iterator[TaskAttempt]:
-    """The rows of the runs that a message notes."""
-    record_id = uuid.UUID(snapshot.id)
+def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
+    """The rows of the runs that a message notes: the values of ``TOLD``, in that order."""
     for attempt in snapshot.attempts:
-        yield TaskAttempt(
-            record_id=record_id,
-            number=attempt.number,
-            fence=attempt.fence,
-            consumer=attempt.consumer[:200],
-            claimed_at=attempt.claimed_at,
-            started_at=attempt.started_at,
-            finished_at=attempt.finished_at,
-            outcome=attempt.outcome[:20],
-            error_class=attempt.error_class,
-            error_message=attempt.error_message,
-            traceback=attempt.traceback,
+        yield (
+            snapshot.id,
+            attempt.fence,
+            attempt.number,
+            attempt.consumer[:200],
+            attempt.claimed_at,
+            attempt.started_at,
+            attempt.finished_at,
+            attempt.outcome[:20],
+            attempt.error_class,
+            attempt.error_message,
+            attempt.traceback,
         )
 
 
@@ -134,6 +138,17 @@ def with_note(snapshot: Snapshot, note: str) -> Snapshot:
             replace(attempt, error_message="", traceback="") for attempt in snapshot.attempts
         ),
     )
+
+
+def _as_json(text: str | None) -> JsonText | str | None:
+    """A JSON text for its column; what foreign hands made none of is a text itself."""
+    if text is None or text == "null":
+        return None
+    try:
+        json.loads(text)
+    except ValueError:
+        return text
+    return JsonText(text)
 
 
 def _decoded(text: str | None) -> Any:

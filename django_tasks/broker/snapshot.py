@@ -30,9 +30,11 @@ class Attempt:
     is_noted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Snapshot:
-    """What ``message:<id>`` says. ``return_value`` is JSON text, None where there is none."""
+    """What ``message:<id>`` says. ``return_value`` is JSON text, None where there is none.
+
+    Nobody changes one; frozen, it would take four times as long to make."""
 
     id: str
     state: str
@@ -61,10 +63,13 @@ class Snapshot:
     @classmethod
     def from_hash(cls, record_id: str, raw: Mapping[bytes, bytes]) -> Snapshot:
         """From HGETALL; what foreign hands made unreadable reads as nothing."""
-        fields = {
-            _text(name): _text(value) for name, value in raw.items() if not name.startswith(b"att")
-        }
-        fields["attempt"] = _text(raw.get(b"attempt", b"0"))
+        try:
+            fields = {name.decode(): value.decode() for name, value in raw.items()}
+        except UnicodeDecodeError:
+            fields = {_text(name): _text(value) for name, value in raw.items()}
+        noted = {name: text for name, text in fields.items() if name.startswith("attempt:")}
+        for name in noted:
+            del fields[name]
         return cls(
             id=record_id,
             state=fields.get("state", ""),
@@ -86,17 +91,17 @@ class Snapshot:
             error_message=fields.get("error_message", ""),
             traceback=fields.get("traceback", ""),
             dead_letter=fields.get("dead_letter", ""),
-            attempts=_attempts(raw, fields),
+            attempts=_attempts(noted, fields),
             size=sum(map(len, raw)) + sum(map(len, raw.values())),
             fields=fields,
         )
 
 
-def _attempts(raw: Mapping[bytes, bytes], fields: Mapping[str, str]) -> tuple[Attempt, ...]:
+def _attempts(noted: Mapping[str, str], fields: Mapping[str, str]) -> tuple[Attempt, ...]:
     runs = {
-        int(name[8:]): _attempt(int(name[8:]), value)
-        for name, value in raw.items()
-        if name.startswith(b"attempt:") and name[8:].isdigit() and _number(_text(name[8:]))
+        fence: _attempt(fence, text)
+        for name, text in noted.items()
+        if (fence := _number(name.removeprefix("attempt:")))
     }
     fence = _number(fields.get("fence"))
     # A run that succeeded is its message's last, and all of it stands there already; it may have
@@ -115,9 +120,9 @@ def _attempts(raw: Mapping[bytes, bytes], fields: Mapping[str, str]) -> tuple[At
     return tuple(runs[one] for one in sorted(runs))
 
 
-def _attempt(fence: int, raw: bytes) -> Attempt:
+def _attempt(fence: int, text: str) -> Attempt:
     try:
-        given: dict[str, Any] = json.loads(raw)
+        given: dict[str, Any] = json.loads(text)
         return Attempt(
             fence=fence,
             number=_count(given.get("number")),
@@ -131,7 +136,7 @@ def _attempt(fence: int, raw: bytes) -> Attempt:
             traceback=str(given.get("traceback", "")),
         )
     except (ValueError, AttributeError, TypeError):
-        return Attempt(fence, 0, "", None, None, None, "?", error_message=_text(raw)[:1000])
+        return Attempt(fence, 0, "", None, None, None, "?", error_message=text[:1000])
 
 
 def _text(value: bytes) -> str:

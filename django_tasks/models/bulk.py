@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connections, models, transaction
 
+from django_tasks.models import bulk_postgresql
+from django_tasks.models.bulk_postgresql import JsonText
 from django_tasks.models.record import TaskAttempt, TaskRecord
 from django_tasks.states import FINAL
 
@@ -17,51 +22,97 @@ MIRRORED = (
 ).split()
 
 
+# What is told of a run; `record` and `fence` find it.
+TOLD = (
+    "record fence number consumer claimed_at started_at finished_at outcome error_class"
+    " error_message traceback"
+).split()
+CHUNK = 5000  # rows of one statement
+
+
 def insert_records(records: Sequence[TaskRecord], using: str) -> None:
     """INSERT new rows: one statement (a few for thousands)."""
     if len(records) == 1:
         # save() of one row is a single query in autocommit; bulk_create would open a transaction.
         records[0].save_base(raw=True, force_insert=True, using=using)
+    elif connections[using].vendor == "postgresql":
+        with transaction.atomic(using=using, savepoint=False):
+            for start in range(0, len(records), CHUNK):
+                _insert_records(records[start : start + CHUNK], using)
+        for record in records:
+            record._state.adding, record._state.db = False, using
     else:
         TaskRecord.objects.using(using).bulk_create(records)
 
 
-def insert_missing_records(records: Sequence[TaskRecord], using: str) -> None:
-    """INSERT … DO NOTHING: for ``record="after"``, whose rows the mirror writes."""
+def insert_missing_records(records: Sequence[TaskRecord], using: str) -> set[UUID]:
+    """INSERT … DO NOTHING: for ``record="after"``, whose rows the mirror writes. Returns the ids of
+    those that are written whole now; the others may have been there."""
+    if connections[using].vendor == "postgresql":
+        return _insert_records(records, using, "ON CONFLICT DO NOTHING RETURNING id")
     TaskRecord.objects.using(using).bulk_create(records, ignore_conflicts=True)
+    return set()
 
 
-def write_attempts(attempts: Sequence[TaskAttempt], using: str) -> None:
-    """Insert runs that ended; one whose end was told anew (lost, then reported) is replaced."""
-    told = (
-        "number consumer claimed_at started_at finished_at outcome error_class error_message"
-        " traceback"
-    ).split()
+def write_attempts(rows: Sequence[Sequence[Any]], using: str) -> None:
+    """Insert runs that ended, rows with the values of ``TOLD``; one whose end was told anew (lost,
+    then reported) is replaced."""
     connection = connections[using]
+    fields: list[Any] = [TaskAttempt._meta.get_field(name) for name in TOLD]
+    if connection.vendor == "postgresql":
+        told = ", ".join(f"{name} = EXCLUDED.{name}" for name in TOLD[2:])
+        ending = f"ON CONFLICT (record_id, fence) DO UPDATE SET {told}"
+        _insert(TaskAttempt, fields, rows, using, ending)
+        return
+    names = [field.attname for field in fields]
+    attempts = [TaskAttempt(**dict(zip(names, row, strict=True))) for row in rows]
     unique = (
         ["record", "fence"] if connection.features.supports_update_conflicts_with_target else None
     )
     TaskAttempt.objects.using(using).bulk_create(
-        attempts, update_conflicts=True, update_fields=told, unique_fields=unique
+        attempts, update_conflicts=True, update_fields=TOLD[2:], unique_fields=unique
     )
+
+
+def _insert_records(records: Sequence[TaskRecord], using: str, ending: str = "") -> set[UUID]:
+    fields = TaskRecord._meta.concrete_fields
+    values = operator.attrgetter(*(field.attname for field in fields))
+    return _insert(TaskRecord, fields, [values(record) for record in records], using, ending)
+
+
+def _insert(
+    model: type[models.Model],
+    fields: Sequence[Any],
+    rows: Sequence[Sequence[Any]],
+    using: str,
+    ending: str,
+) -> set[Any]:
+    """PostgreSQL: one INSERT … SELECT FROM unnest; what ``ending`` returns."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    selected, parameters = bulk_postgresql.source(connection, fields, rows)
+    columns = ", ".join(quote(field.column) for field in fields)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(model._meta.db_table)} ({columns})"
+            f" SELECT {columns} FROM ({selected}) AS v {ending}",
+            parameters,
+        )
+        return {row[0] for row in cursor.fetchall()} if "RETURNING" in ending else set()
 
 
 def update_records(rows: Sequence[Sequence[Any]], using: str) -> int:
     """UPDATE many records by one statement; returns how many rows were written.
 
-    Each row has the values of ``MIRRORED``. Written where the row is of an older round, or of this
-    round, not final and not of a newer revision: within a round the first final state stays
-    (laws 5 and 7)."""
+    Each row has the values of ``MIRRORED``; JSON may be given as ``JsonText``. Written where the
+    row is of an older round, or of this round, not final and not of a newer revision: within a
+    round the first final state stays (laws 5 and 7)."""
     if not rows:
         return 0
     connection = connections[using]
     fields: list[Any] = [TaskRecord._meta.get_field(name) for name in MIRRORED]
-    columns = [
-        [field.get_db_prep_save(row[i], connection) for row in rows]
-        for i, field in enumerate(fields)
-    ]
     build = _STATEMENTS.get(connection.vendor, _update_from_values)
-    statement, parameters = build(connection, fields, columns)
+    statement, parameters = build(connection, fields, rows)
     with transaction.atomic(using=using, savepoint=False), connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return int(cursor.rowcount)
@@ -89,49 +140,42 @@ def _assignments(connection: Any, fields: Iterable[Any], target: str = "") -> st
 
 
 def _update_from_unnest(
-    connection: Any, fields: Sequence[Any], columns: Sequence[list[Any]]
+    connection: Any, fields: Sequence[Any], rows: Sequence[Sequence[Any]]
 ) -> tuple[str, list[Any]]:
     """PostgreSQL: one parameter per column, whatever the number of rows."""
-    quote = connection.ops.quote_name
-    arrays, selected, parameters = [], [], []
-    for field, values in zip(fields, columns, strict=True):
-        kind = field.db_type(connection)
-        is_json = isinstance(field, models.JSONField)
-        arrays.append("%s::text[]" if is_json else f"%s::{kind.partition('(')[0]}[]")
-        cast = f"::{kind}" if is_json else ""
-        selected.append(f"u.{quote(field.column)}{cast} AS {quote(field.column)}")
-        parameters.append([_json_text(value) for value in values] if is_json else values)
-    names = ", ".join(quote(field.column) for field in fields)
-    source = f"SELECT {', '.join(selected)} FROM unnest({', '.join(arrays)}) AS u({names})"
+    selected, parameters = bulk_postgresql.source(connection, fields, rows)
+    table = connection.ops.quote_name(TaskRecord._meta.db_table)
     statement = (
-        f"UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
-        f" FROM ({source}) AS v WHERE {_guard(connection)}"
+        f"UPDATE {table} SET {_assignments(connection, fields)}"
+        f" FROM ({selected}) AS v WHERE {_guard(connection)}"
     )
     return statement, parameters
 
 
-def _json_text(value: Any) -> str | None:
-    # psycopg's wrapper of a JSON value, as Django hands it over.
-    if value is None or isinstance(value, str):
-        return value
-    dumps = value.dumps
-    return str(dumps(value.obj))
-
-
-def _rows(columns: Sequence[list[Any]], row: str, separator: str) -> tuple[str, list[Any]]:
-    parameters = [value for values in zip(*columns, strict=True) for value in values]
-    return separator.join([row] * len(columns[0])), parameters
+def _prepared(
+    connection: Any, fields: Sequence[Any], rows: Sequence[Sequence[Any]], row: str, separator: str
+) -> tuple[str, list[Any]]:
+    """``row`` once for each, and the values as Django prepares them."""
+    parameters = [
+        field.get_db_prep_save(
+            json.loads(value) if isinstance(value, JsonText) else value, connection
+        )
+        for values in rows
+        for field, value in zip(fields, values, strict=True)
+    ]
+    return separator.join([row] * len(rows)), parameters
 
 
 def _update_from_values(
-    connection: Any, fields: Sequence[Any], columns: Sequence[list[Any]]
+    connection: Any, fields: Sequence[Any], rows: Sequence[Sequence[Any]]
 ) -> tuple[str, list[Any]]:
     """SQLite (3.33 and later) and whatever speaks like it."""
     quote = connection.ops.quote_name
     named = ", ".join(
         f"column{i} AS {quote(field.column)}" for i, field in enumerate(fields, start=1)
     )
-    values, parameters = _rows(columns, f"({', '.join(['%s'] * len(fields))})", ", ")
+    row = f"({', '.join(['%s'] * len(fields))})"
+    values, parameters = _prepared(connection, fields, rows, row, ", ")
     return (
         # UPDATE is its first word: of a statement that begins with WITH, sqlite3 counts no rows.
         (
@@ -143,16 +187,16 @@ def _update_from_values(
 
 
 def _update_join(
-    connection: Any, fields: Sequence[Any], columns: Sequence[list[Any]]
+    connection: Any, fields: Sequence[Any], rows: Sequence[Sequence[Any]]
 ) -> tuple[str, list[Any]]:
     """MariaDB and MySQL: no UPDATE … FROM, and VALUES is written differently by each."""
     quote = connection.ops.quote_name
     table = quote(TaskRecord._meta.db_table)
     named = ", ".join(f"%s AS {quote(field.column)}" for field in fields)
-    rows, parameters = _rows(columns, f"SELECT {named}", " UNION ALL ")
+    selects, parameters = _prepared(connection, fields, rows, f"SELECT {named}", " UNION ALL ")
     return (
         (
-            f"UPDATE {table} JOIN ({rows}) AS v ON {table}.{quote('id')} = v.{quote('id')}"
+            f"UPDATE {table} JOIN ({selects}) AS v ON {table}.{quote('id')} = v.{quote('id')}"
             f" SET {_assignments(connection, fields, f'{table}.')} WHERE {_guard(connection)}"
         ),
         parameters,

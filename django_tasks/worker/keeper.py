@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from django.db import DatabaseError, close_old_connections, connections
 
-from django_tasks.bridge.mirror import mirror
+from django_tasks.bridge.mirror import BATCH_ROWS, mirror
 from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import BrokerUnavailable
@@ -22,7 +22,7 @@ from django_tasks.worker.duties import Deliverer, duties, perform, record_databa
 logger = logging.getLogger("django_tasks.keeper")
 
 MIRROR_LEASE = 3.0  # seconds; one mirror per queue at a time, for thrift only
-BUSY_PAUSE = 0.01  # seconds between batches while something is dirty
+BUSY_PAUSE = 0.01  # seconds until the next look after a batch that was not full
 IDLE_PAUSE = 0.1  # seconds between looks while nothing is
 AWAY_PAUSE = 1.0
 
@@ -67,7 +67,7 @@ class Keeper:
             began = time.monotonic()
             try:
                 copied = mirror_all(broker, self.name)
-                pause = BUSY_PAUSE if copied else IDLE_PAUSE
+                pause = (0.0 if copied >= BATCH_ROWS else BUSY_PAUSE) if copied else IDLE_PAUSE
                 if copied and shares_one_lock:  # half of the time is theirs who also want to write
                     pause = max(pause, time.monotonic() - began)
                 if has_failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +14,13 @@ from django.test.utils import CaptureQueriesContext
 from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.models.bulk import (
     MIRRORED,
+    TOLD,
     insert_missing_records,
     insert_records,
     update_records,
     write_attempts,
 )
+from django_tasks.models.bulk_postgresql import JsonText
 from django_tasks.states import FINAL, State
 
 pytestmark = pytest.mark.django_db
@@ -157,8 +160,10 @@ def test_what_is_there_already_is_not_inserted_again() -> None:
 def test_an_attempt_told_anew_replaces_what_was_told() -> None:
     record_id = uuid.uuid4()
 
-    def attempt(**given: Any) -> TaskAttempt:
-        return TaskAttempt(**{"record_id": record_id, "number": 1, "fence": 7, **given})
+    def attempt(**given: Any) -> list[Any]:
+        known: dict[str, Any] = {"record": record_id, "number": 1, "fence": 7, **given}
+        times = ("claimed_at", "started_at", "finished_at")
+        return [known.get(name, None if name in times else "") for name in TOLD]
 
     write_attempts([attempt(outcome="lost"), attempt(fence=8, outcome="failed")], using="default")
     write_attempts([attempt(outcome="succeeded", consumer="c", started_at=MOMENT)], using="default")
@@ -166,3 +171,51 @@ def test_an_attempt_told_anew_replaces_what_was_told() -> None:
     told = TaskAttempt.objects.values_list("fence", "outcome", "consumer", "started_at")
     assert list(told) == [(7, "succeeded", "c", MOMENT), (8, "failed", "", None)]
     TaskAttempt.objects.all().delete()
+
+
+SAME_FOR_PYTHON: list[list[Any]] = [
+    [True, 1, 1.0, "1"],
+    [[True], [1], [1.0]],
+    [[], {}, None, False, 0, "", "null", "NULL"],
+    [{"a": 1}, {"a": True}],
+    ['a"b\\c,{d}', "{}", "{a,b}", " ", "\n", "caf\u00e9", "\x00", "\ud800"],
+]
+
+
+@pytest.mark.parametrize("values", SAME_FOR_PYTHON)
+def test_many_values_that_are_alike_stay_what_they_are(values: list[Any]) -> None:
+    records = [
+        TaskRecord(task_name="t", args=[value], kwargs={"k": value}, return_value=value)
+        for value in values
+    ]
+
+    insert_records(records, using="default")
+
+    for record, value in zip(TaskRecord.objects.order_by("id"), values, strict=True):
+        assert repr((record.args, record.kwargs)) == repr(([value], {"k": value}))
+        assert repr(record.return_value) == repr(value)
+
+
+@pytest.mark.parametrize("text", ["null", "NULL", "", "{}", 'a"b\\c,{d}', "\x00 \ud800 \ue01b"])
+def test_many_texts_that_mean_something_to_an_array_stay_what_they_are(text: str) -> None:
+    records = [
+        TaskRecord(task_name="t", description=one, error_message=one) for one in (text, text + "x")
+    ]
+
+    insert_records(records, using="default")
+
+    found = TaskRecord.objects.order_by("id").values_list("description", "error_message")
+    assert list(found) == [(text, text), (text + "x", text + "x")]
+
+
+@pytest.mark.parametrize("text", ["null", "3", '"a"', '"\\u0000"', "[1, true]", '{"a": "\\ud800"}'])
+def test_json_that_is_written_as_it_came_is_read_as_what_it_says(text: str) -> None:
+    records = [made(), made(), made()]
+
+    update_records(
+        [row(record, return_value=JsonText(text)) for record in records], using="default"
+    )
+
+    for record in records:
+        record.refresh_from_db()
+        assert record.return_value == json.loads(text)
