@@ -1,13 +1,15 @@
 # make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
 .PHONY: demo test lint faults bench django-suite clean
 .DEFAULT_GOAL := demo
-# A half-made venv is removed, and two targets never install into it at once.
-.DELETE_ON_ERROR:
+# Two targets never install into the venv at once.
 .NOTPARALLEL:
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-# PYTHON=/path/to/python3.13 make test chooses another one.
+# Is there as long as the venv is whole: also a kill -9 leaves none that is half made.
+MADE := $(VENV)/made.stamp
+# PYTHON=/path/to/python3.13 make test chooses another one, and makes the venv anew with it.
+CHOSEN := $(filter-out undefined,$(origin PYTHON))
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& command -v $$python && break; done)
@@ -36,21 +38,34 @@ bench: $(VENV)/dev.stamp
 django-suite: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.contract.django_suite
 
-$(VENV)/bin/python:
+WHICH := -c 'import os, sys; print(os.path.realpath(sys.executable))'
+# Empty where the venv's Python is gone.
+OURS := $(if $(wildcard $(MADE)),$(shell $(BIN)/python $(WHICH) 2>/dev/null))
+ifneq ($(OURS),$(if $(CHOSEN),$(shell $(PYTHON) $(WHICH) 2>/dev/null),$(or $(OURS),none)))
+.PHONY: $(MADE)
+endif
+
+$(MADE):
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or later is needed; say where: PYTHON=/path/to/it make."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv or no ensurepip; on Debian: apt install python3-venv."; \
 		exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
-	@$(PYTHON) -m venv $(VENV)
-
-$(VENV)/demo.stamp: setup.cfg pyproject.toml | $(VENV)/bin/python
-	@$(PIP) install --editable '.[demo]'
+	@echo "Setting up $(VENV) with $(PYTHON), $$($(PYTHON) --version) ..."
+	@rm -f $@
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/dev.stamp: setup.cfg pyproject.toml | $(VENV)/bin/python
-	@$(PIP) install --editable '.[dev]'
+# What pip was doing when it was killed can't be told from what it finished: without its stamp the
+# venv is made anew. What it refuses to do changes nothing.
+INSTALL = @rm -f $(MADE); $(PIP) install --editable '.[$(1)]'; code=$$?; touch $(MADE); exit $$code
+
+$(VENV)/demo.stamp: setup.cfg pyproject.toml $(MADE)
+	$(call INSTALL,demo)
+	@touch $@
+
+$(VENV)/dev.stamp: setup.cfg pyproject.toml $(MADE)
+	$(call INSTALL,dev)
 	@touch $@ $(VENV)/demo.stamp
 
 clean:

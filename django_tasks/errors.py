@@ -20,9 +20,10 @@
     │   └── ResultInsideTransaction   get() inside the very transaction that enqueued the task
     ├── InvalidSettings           also django's ImproperlyConfigured
     ├── BrokenInstallation        also ImproperlyConfigured: overwritten by another package
-    ├── BrokerUnavailable         the broker does not answer
-    ├── BrokerUnusable            also ImproperlyConfigured: it answers, but cannot serve us
-    │   └── EmbeddedServerUnavailable
+    ├── BrokerError
+    │   ├── BrokerUnavailable     the broker does not answer
+    │   └── BrokerUnusable        also ImproperlyConfigured: its address is wrong, it can't serve us
+    │       └── EmbeddedServerUnavailable
     └── WorkerCannotStart         runworker exits with 2
 """
 
@@ -140,11 +141,15 @@ class BrokenInstallation(TaskQueueError, ImproperlyConfigured):
     """Files of this package were overwritten or deleted by another distribution."""
 
 
-class BrokerUnavailable(TaskQueueError, ConnectionError):
+class BrokerError(TaskQueueError):
+    """The broker can't be used, now or at all."""
+
+
+class BrokerUnavailable(BrokerError, ConnectionError):
     """The broker does not answer now; it may later."""
 
 
-class BrokerUnusable(TaskQueueError, ImproperlyConfigured):
+class BrokerUnusable(BrokerError, ImproperlyConfigured):
     """The broker's address is wrong, or the server is too old: waiting will not help."""
 
 

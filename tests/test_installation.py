@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import django_tasks
 from django_tasks import installation
 from django_tasks.errors import BrokenInstallation
 from tests.wheels import Environment, write_wheel
@@ -28,8 +29,9 @@ BACKPORT = {
     "django_tasks/signals.py": "task_enqueued = object()\n",
 }
 SETTINGS = """
+import os
 SECRET_KEY = "only for tests"
-INSTALLED_APPS = ["django.contrib.contenttypes", "django_tasks"]
+INSTALLED_APPS = ["django_tasks", *os.environ.get("APPS", "").split()]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {
     "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"}}}
 USE_TZ = True
@@ -43,6 +45,13 @@ class Site(Environment):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "shop.py").write_text(SETTINGS)
+        # An app whose models import its tasks, as many do.
+        (folder / "store").mkdir()
+        (folder / "store" / "__init__.py").touch()
+        (folder / "store" / "models.py").write_text("from store.tasks import sell\n")
+        (folder / "store" / "tasks.py").write_text(
+            "from django_tasks import django_task\n\n\n@django_task\ndef sell():\n    pass\n"
+        )
 
     def check(self) -> str:
         """What ``manage.py check`` says; "" if nothing."""
@@ -54,6 +63,13 @@ class Site(Environment):
         """Exit code and what was said."""
         shown = self.run("-m", "django", "runworker", "--burst", settings="shop")
         return shown.returncode, shown.stderr
+
+    def damage_another(self) -> None:
+        """A byte that is no UTF-8 in all that another installed distribution says of itself."""
+        other = self.site_packages / "other-1.0.dist-info"
+        other.mkdir()
+        for name in ("METADATA", "RECORD", "top_level.txt"):
+            (other / name).write_bytes(b"Name: other\xff\n")
 
 
 @pytest.fixture
@@ -112,6 +128,39 @@ def test_the_backport_installed_before_us_is_found_before_it_takes_our_files_alo
     assert "replaced" not in together
     assert refused[0] == 2
     assert "__init__.py is gone" in deleted
+
+
+def test_an_app_whose_models_import_its_tasks_gets_the_cure(
+    site: Site, ours: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPS", "store")
+    site.install(ours)
+    whole = site.check()
+    site.install(theirs)
+    replaced, (_, refused) = site.check(), site.runworker()
+    site.pip("uninstall", "--yes", "django-tasks")
+    deleted = site.check()
+
+    assert whole == ""
+    for said in (replaced, refused):
+        last = said.strip().splitlines()[-1]
+        assert last.startswith("django_tasks.errors.BrokenInstallation: ")
+        assert "__init__.py is not ours: django-tasks replaced it" in last
+        assert "Cure: pip uninstall django-tasks; pip install --force-reinstall" in last
+    assert "__init__.py is gone" in deleted.strip().splitlines()[-1]
+
+
+def test_a_damaged_distribution_ends_no_check(site: Site, ours: Path, theirs: Path) -> None:
+    site.install(theirs)
+    site.install(ours)
+    site.damage_another()
+    together = site.check()
+
+    assert "The distribution django-tasks is installed too" in together
+
+
+def test_the_names_that_may_be_missing_are_the_packages() -> None:
+    assert {*django_tasks._OURS, *django_tasks._FRAMEWORK} == installation.PUBLIC_NAMES
 
 
 def test_what_the_tests_run_on_is_whole() -> None:

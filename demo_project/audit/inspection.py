@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_string
 from email.message import Message
-from importlib.metadata import Distribution, distribution, distributions
-from pathlib import Path
+from importlib.metadata import Distribution, PackageNotFoundError, distributions
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -28,6 +28,10 @@ TAMPERED, MISSING, UNREADABLE = "tampered", "missing", "unreadable"
 # Weaker ones (md5, sha1) are forbidden in RECORD, since they prove nothing.
 _ALGORITHMS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _CHUNK = 1 << 20  # bytes
+# Rows that never have a digest: RECORD and its signatures can't hold their own.
+_OF_RECORD = ("RECORD", "RECORD.jws", "RECORD.p7s")
+_NAMED = 5  # files that a reason names
+LONGEST_NAME = 200  # characters of a name or a version
 _LONGEST_LICENCE = 60  # characters; some put the whole text into the License field
 _APPROVALS = ("OSI Approved", "DFSG approved")  # classifiers that say no licence
 # Classifiers that mean the same as an SPDX expression; "BSD License" means several.
@@ -49,7 +53,11 @@ class FileProblem:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in one distribution. ``size``: bytes, without compiled ``.pyc`` files."""
+    """What was found in one distribution.
+
+    ``size``: bytes, without compiled ``.pyc`` files; ``unverified``: why it can't be said of all
+    its files whether they are as published.
+    """
 
     name: str
     version: str
@@ -60,6 +68,7 @@ class Inspection:
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[FileProblem] = field(default_factory=list)
     unsatisfied: list[Unsatisfied] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -85,30 +94,38 @@ def installed_names() -> list[str]:
 
 def inspect(name: str) -> Inspection:
     """Inspect the distribution ``name``. Raises ``PackageNotFoundError`` if there is none."""
-    return inspect_found(distribution(name))
+    # Found by its folder's name, or, if that is another one, by what its METADATA says.
+    found = list(distributions(name=name)) or [
+        one for one in distributions() if _name_of(one) == name
+    ]
+    if not found:
+        raise PackageNotFoundError(name)
+    # An egg-info, as a build leaves it in a clone, hides the dist-info of the installation.
+    return inspect_found(next((one for one in found if not _is_egg_info(one)), found[0]))
 
 
 def inspect_found(found: Distribution) -> Inspection:
     """Inspect a distribution that is at hand: read each of its files once."""
     metadata = _metadata_of(found)
-    remarks = []
+    remarks, unverified = [], []
     if not metadata.keys():
         remarks.append("has no readable METADATA: licence and requirements are unknown")
     if _is_editable(found):
-        remarks.append("editable install: its source folder has no RECORD to be held against")
+        unverified.append("editable install: its source folder has no RECORD to be held against")
     record = _text(found, "RECORD")
     rows: list[_Row] = []
     try:
         rows.extend(_rows(record))
     except csv.Error as error:
-        remarks.append(f"its RECORD is damaged: {error}")
-    if not record and _text(found, "PKG-INFO"):
-        remarks.append("is a source tree or a system package (egg-info), which has no RECORD")
+        unverified.append(f"its RECORD is damaged: {error}")
+    if not record and _is_egg_info(found):
+        unverified.append("is a source tree or a system package (egg-info), which has no RECORD")
     elif not record:
-        remarks.append("has no readable RECORD: no file can be verified")
+        unverified.append("has no readable RECORD: no file can be verified")
     lines: Counter[str] = Counter()
     problems: list[FileProblem] = []
     verified = size = 0
+    undigested: list[str] = []
     for row in rows:
         reading, problem = _read(Path(str(found.locate_file(row.path))), row)
         if problem is not None:
@@ -117,20 +134,26 @@ def inspect_found(found: Distribution) -> Inspection:
             continue
         size += reading.size
         verified += bool(row.digest and problem is None)
+        if not row.digest and not _is_of_record(row.path):
+            undigested.append(row.path)
         language = language_of(row.path)
         if language:
             lines[language] += reading.lines
+    if undigested:
+        more = "" if len(undigested) <= _NAMED else ", …"
+        named = ", ".join(undigested[:_NAMED]) + more
+        unverified.append(f"files without a digest in its RECORD ({len(undigested):,}): {named}")
     return Inspection(
         name=_name_of(found),
-        version=metadata.get("Version", ""),
+        version=_shown(metadata.get("Version", "")),
         licence=licence_of(metadata),
         files=len(rows),
         verified=verified,
         size=size,
         lines=dict(lines),
         problems=problems,
-        # `requires` also knows the older requires.txt, but fails where there is no metadata.
-        unsatisfied=unsatisfied(found.requires or () if metadata.keys() else ()),
+        unsatisfied=unsatisfied(_requirements_of(found) if metadata.keys() else ()),
+        unverified=unverified,
         remarks=remarks,
     )
 
@@ -166,7 +189,29 @@ def _name_of(found: Distribution) -> str:
         # A damaged folder has a name too, and an audit is there to find it.
         folder = str(getattr(found, "_path", "")).rstrip("/\\").replace("\\", "/")
         name = folder.rpartition("/")[2].partition("-")[0]
-    return str(canonicalize_name(name))
+    return _shown(str(canonicalize_name(name)))
+
+
+def _shown(text: str) -> str:
+    """``text`` as every database keeps it: no NUL, and not longer than a name."""
+    return text.replace("\0", "\ufffd")[:LONGEST_NAME]
+
+
+def _is_egg_info(found: Distribution) -> bool:
+    return bool(_text(found, "PKG-INFO")) and not _text(found, "METADATA")
+
+
+def _requirements_of(found: Distribution) -> list[str]:
+    """From METADATA, or from the requires.txt that is older."""
+    try:
+        return found.requires or []
+    except (OSError, ValueError):  # not there, or not UTF-8
+        return []
+
+
+def _is_of_record(path: str) -> bool:
+    row = PurePosixPath(path)
+    return row.name in _OF_RECORD and row.parent.suffix == ".dist-info"
 
 
 def _metadata_of(found: Distribution) -> Message:
@@ -179,10 +224,10 @@ def _metadata_of(found: Distribution) -> Message:
 
 
 def _text(found: Distribution, name: str) -> str:
-    """A file of the distribution's folder; "" if it is not there or not UTF-8."""
+    """A file of the distribution's folder; "" if it is not there, not readable or not UTF-8."""
     try:
         return found.read_text(name) or ""
-    except UnicodeDecodeError:
+    except (OSError, ValueError):
         return ""
 
 

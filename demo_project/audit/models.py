@@ -7,6 +7,14 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 
+class Verdict(models.TextChoices):
+    """Of a distribution, and of an audit: the worst of its distributions'."""
+
+    SOUND = "sound"  # every file is as published, every requirement is met
+    UNVERIFIED = "unverified"  # nothing wrong was found, but not every file could be verified
+    UNSOUND = "unsound"  # something that someone should look at
+
+
 class Audit(models.Model):
     """One look at every installed distribution; its ``report`` is written by the last task."""
 
@@ -49,6 +57,7 @@ class DistributionReport(models.Model):
     lines = models.JSONField(_("lines by language"), default=dict)
     problems = models.JSONField(_("problems of files"), default=list)
     unsatisfied = models.JSONField(_("unsatisfied requirements"), default=list)
+    unverified = models.JSONField(_("why not verified"), default=list)
     remarks = models.JSONField(_("remarks"), default=list)
 
     class Meta:
@@ -66,6 +75,8 @@ class DistributionReport(models.Model):
         return f"{self.name} {self.version}".strip()
 
     @property
-    def is_sound(self) -> bool:
-        """Whether nothing was found that someone should look at."""
-        return not self.problems and not self.unsatisfied
+    def verdict(self) -> Verdict:
+        """What to make of what was found."""
+        if self.problems or self.unsatisfied:
+            return Verdict.UNSOUND
+        return Verdict.UNVERIFIED if self.unverified else Verdict.SOUND

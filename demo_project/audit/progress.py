@@ -19,7 +19,8 @@ _LOOK_EVERY = 0.1  # seconds
 
 @dataclass(frozen=True)
 class Cell:
-    """One distribution. ``state``: waiting, running, sound, unsound or given-up."""
+    """One distribution. ``state``: waiting, running, given-up or the verdict: sound, unverified
+    or unsound."""
 
     name: str
     state: str
@@ -75,7 +76,7 @@ def look_at(audit_id: int) -> Progress:
     cells = []
     for row in rows:
         if row.inspected_at is not None:
-            state = "sound" if row.is_sound else "unsound"
+            state = row.verdict.value
         elif row.task_id in dead:
             state = "given-up"
         else:

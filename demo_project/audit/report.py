@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from demo_project.audit.inspection import MISSING, TAMPERED, UNREADABLE
-from demo_project.audit.models import DistributionReport
+from demo_project.audit.models import DistributionReport, Verdict
 
 BIGGEST = 10  # rows of the list of biggest packages
 LISTED = 200  # problems listed of each kind; all are counted
@@ -27,6 +27,13 @@ def compile_report(distributions: Iterable[DistributionReport]) -> dict[str, Any
         for row in rows
         for lacking in row.unsatisfied
     ]
+    unverified = [
+        {"distribution": row.name, "reasons": row.unverified} for row in rows if row.unverified
+    ]
+    verdicts = {row.verdict for row in rows}
+    verdict = next(
+        (one for one in (Verdict.UNSOUND, Verdict.UNVERIFIED) if one in verdicts), Verdict.SOUND
+    )
     return {
         "python": platform.python_version(),
         "environment": sys.prefix,
@@ -34,10 +41,12 @@ def compile_report(distributions: Iterable[DistributionReport]) -> dict[str, Any
         "files": sum(row.files for row in rows),
         "verified": sum(row.verified for row in rows),
         "size": sum(row.size for row in rows),
-        "is_sound": not any(counts.values()) and not unsatisfied,
+        "verdict": verdict.value,
+        "is_sound": verdict == Verdict.SOUND,
         "counts": counts,
         **{kind: found[:LISTED] for kind, found in kinds.items()},
         "unsatisfied": unsatisfied,
+        "unverified": unverified,
         "remarks": [
             {"distribution": row.name, "remark": remark} for row in rows for remark in row.remarks
         ],

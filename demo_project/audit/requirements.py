@@ -27,12 +27,15 @@ class Unsatisfied:
 
 
 def installed_version(name: str) -> str | None:
-    """The version of the distribution ``name``; None if it is not installed."""
+    """The version of the distribution ``name``; None if it is not installed, "" if its version
+    can't be read."""
     try:
         # None too for a folder without metadata, whatever the type says.
         return version(name) or None
     except (PackageNotFoundError, TypeError):
         return None
+    except (OSError, ValueError):  # its METADATA is not readable, or not UTF-8
+        return ""
 
 
 def unsatisfied(
@@ -54,6 +57,10 @@ def _judge(line: str, version_of: Callable[[str], str | None]) -> Unsatisfied | 
     found = version_of(requirement.name)
     if found is None:
         return Unsatisfied(wanted, "", "is not installed")
+    if not requirement.specifier:
+        return None
+    if not found:
+        return Unsatisfied(wanted, "", "is installed, in a version that can't be read")
     try:
         # A pre-release that is there counts, although no installer would have chosen it.
         met = requirement.specifier.contains(found, prereleases=True)

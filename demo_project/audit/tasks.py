@@ -43,7 +43,8 @@ def inspect_distribution(audit_id: int, name: str) -> dict[str, Any]:
         found = inspect(name)
     except PackageNotFoundError:
         # Uninstalled since the audit began: worth a line in the report, not a failed task.
-        found = Inspection(name, "", "not stated", remarks=["was uninstalled during the audit"])
+        gone = ["was uninstalled during the audit"]
+        found = Inspection(name, "", "not stated", unverified=gone)
     columns = asdict(found)
     del columns["name"]  # as the audit was started with
     with transaction.atomic():

@@ -67,6 +67,10 @@ def _lines(report: dict[str, Any], seconds: float | None) -> Iterator[str]:
     for lacking in report["unsatisfied"]:
         named = f"{lacking['distribution']} {lacking['version']}".strip()
         yield f"    {named} requires {lacking['requirement']}: {lacking['reason']}"
+    yield f"  Unverified distributions {len(report['unverified']):,}"
+    for entry in report["unverified"]:
+        for reason in entry["reasons"]:
+            yield f"    {entry['distribution']}: {reason}"
     for entry in report["remarks"]:
         yield f"  Remark: {entry['distribution']} {entry['remark']}"
     yield ""

@@ -12,6 +12,8 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 GRACE = 5  # seconds for running tasks when the worker is told to stop
+# Whose pid a supervisor finds there is its parent, and it stops when that is gone (`runworker`).
+_PARENT = "DJANGO_TASKS_RELOADER"
 _MOST_PROCESSES = 4  # an audit of a few dozen distributions is not faster with more
 _TAIL = 20  # lines of the log shown when something went wrong
 
@@ -30,6 +32,8 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # Also a kill -9 of this process ends the worker, and so the embedded broker.
+                env={**os.environ, _PARENT: str(os.getpid())},
             )
 
     def check(self) -> None:

@@ -43,7 +43,7 @@ def deliver(
     batch: int = BATCH,
 ) -> Delivered:
     """Look at the next ``batch`` rows in ``statuses`` and push those that the broker does not
-    know. Raises ``BrokerUnavailable``, ``DatabaseError``."""
+    know. Raises ``BrokerError``, ``DatabaseError``."""
     # By id, not by a clock: hosts differ and long transactions commit late.
     rows = TaskRecord.objects.using(database).filter(status__in=statuses).after(after)
     if queue is not None:

@@ -58,7 +58,7 @@ def mirror(broker: Broker, queue: str, database: str) -> int:
     """Copy one batch; returns how many messages it is done with (0: nothing is dirty, or what is
     can't be written now).
 
-    Raises ``BrokerUnavailable``; ``DatabaseError`` if the database itself is away: then nothing
+    Raises ``BrokerError``; ``DatabaseError`` if the database itself is away: then nothing
     is cleaned, and nothing is lost."""
     ids = broker.dirty(queue, database, BATCH_ROWS)
     if not ids:

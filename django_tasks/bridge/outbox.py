@@ -16,7 +16,7 @@ from django_tasks.bridge.translate import to_message
 from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings, task_settings
-from django_tasks.errors import BrokerUnavailable, BrokerUnusable, TaskQueueError
+from django_tasks.errors import BrokerError, BrokerUnavailable, TaskQueueError
 from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import insert_missing_records, insert_records
 from django_tasks.states import Recording
@@ -67,7 +67,7 @@ class Push:
         for alias, drafts in by_alias.items():
             try:
                 push(alias, [_message_of(draft) for draft in drafts])
-            except (BrokerUnavailable, BrokerUnusable) as error:
+            except BrokerError as error:
                 _keep(drafts, self.database, error)
 
 
@@ -106,8 +106,8 @@ def is_open(record_id: str) -> bool:
 
 
 def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) -> None:
-    """Push at once, in chunks, each queue's order kept. Raises ``BrokerUnavailable`` or
-    ``BrokerUnusable``, without asking if the broker failed within the last two seconds."""
+    """Push at once, in chunks, each queue's order kept. Raises ``BrokerError``,
+    without asking if the broker failed within the last two seconds."""
     settings = task_settings(alias)
     if time.monotonic() < _closed_until.get(settings, 0):
         raise BrokerUnavailable("The broker did not answer a moment ago; not asked again yet.")
@@ -124,7 +124,7 @@ def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) 
         # A thousand messages a call: it must be answered within a producer's time-out.
         for start in range(0, len(batches), 10):
             broker.push_all(batches[start : start + 10], is_delivery=is_delivery)
-    except (BrokerUnavailable, BrokerUnusable) as error:
+    except BrokerError as error:
         _closed_until[settings] = time.monotonic() + CIRCUIT
         logger.warning(
             "Enqueued calls wait in the database until the broker is back: %s",
@@ -138,7 +138,7 @@ def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) 
 def _revive(broker: Broker) -> None:
     try:
         broker.revive()
-    except (BrokerUnavailable, BrokerUnusable):
+    except BrokerError:
         pass  # what is wrong was said; the calls wait
 
 

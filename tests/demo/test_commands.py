@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
+from demo_project.audit.management.commands import demo
 from tests.waiting import wait_until
 
 from .conftest import Publish
@@ -113,7 +115,7 @@ def test_demo_says_why_when_there_is_no_broker(environment: dict[str, str]) -> N
     done = manage(environment, "demo")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("CommandError: DJANGO_TASKS['BROKER'] is 'nonsense://nowhere'")
+    assert "CommandError: DJANGO_TASKS['BROKER'] is 'nonsense://nowhere'" in done.stderr
     assert "Traceback" not in done.stderr
     wait_until(lambda: not left_of(environment), message="processes are left behind")
 
@@ -168,6 +170,34 @@ def test_demo_in_a_terminal_serves_site_and_admin_until_ctrl_c(
     os.killpg(process.pid, signal.SIGINT)  # what a terminal sends for Ctrl-C
     assert process.wait(timeout=30) == 0
     wait_until(lambda: not left_of(environment), message="processes are left behind")
+
+
+def test_a_killed_demo_takes_worker_and_broker_along(
+    terminal: tuple[subprocess.Popen[bytes], int], environment: dict[str, str]
+) -> None:
+    process, ours = terminal
+    read_until(ours, "Quit the server with CONTROL-C")
+
+    process.kill()
+    process.wait()
+
+    wait_until(lambda: not left_of(environment), 30, message="processes are left behind")
+
+
+def test_ctrl_c_at_the_start_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "get_broker", interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(SystemExit) as left:
+            call_command("demo")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert left.value.code == 128 + signal.SIGINT
 
 
 def fetch(url: str) -> str:

@@ -14,6 +14,7 @@ import django
 import pytest
 
 from demo_project.audit.inspection import (
+    LONGEST_NAME,
     MISSING,
     TAMPERED,
     UNREADABLE,
@@ -134,6 +135,7 @@ def test_a_row_without_a_digest_asks_only_that_the_file_is_there(publish: Publis
 
     assert [(problem.path, problem.kind) for problem in found.problems] == [("gone.py", MISSING)]
     assert found.verified == 1  # METADATA
+    assert found.unverified == ["files without a digest in its RECORD (1): written.py"]
     assert found.lines == {"Python": 3}
 
 
@@ -172,8 +174,8 @@ def test_a_damaged_record_is_said(publish: Publish, content: bytes) -> None:
 
     found = inspect("made")
 
-    [remark] = found.remarks
-    assert "RECORD" in remark
+    [reason] = found.unverified
+    assert "RECORD" in reason
     assert found.verified == 0
 
 
@@ -193,7 +195,7 @@ def test_no_record_is_said(publish: Publish) -> None:
 
     found = inspect("made")
 
-    assert found.remarks == ["has no readable RECORD: no file can be verified"]
+    assert found.unverified == ["has no readable RECORD: no file can be verified"]
     assert (found.files, found.verified) == (0, 0)
 
 
@@ -208,16 +210,32 @@ def test_a_source_tree_is_inspected_by_its_egg_info(site: Path) -> None:
 
     assert (found.version, found.licence) == ("1.0", "Zlib")
     assert [lacking.requirement for lacking in found.unsatisfied] == ["absent"]
-    assert found.remarks == ["is a source tree or a system package (egg-info), which has no RECORD"]
+    assert found.unverified == [
+        "is a source tree or a system package (egg-info), which has no RECORD"
+    ]
 
 
 def test_an_editable_install_is_said(publish: Publish) -> None:
     origin = json.dumps({"url": "file:///src", "dir_info": {"editable": True}}).encode()
     publish("made", files={"made-1.0.dist-info/direct_url.json": origin})
 
-    [remark] = inspect("made").remarks
+    [reason] = inspect("made").unverified
 
-    assert remark.startswith("editable install")
+    assert reason.startswith("editable install")
+
+
+def test_an_installation_is_inspected_although_a_clones_egg_info_comes_first(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("made", "1.5", files={"made.py": SOURCE})
+    clone = tmp_path / "clone"
+    (clone / "made.egg-info").mkdir(parents=True)
+    (clone / "made.egg-info" / "PKG-INFO").write_text("Name: made\nVersion: 1.0\n\n")
+    monkeypatch.syspath_prepend(str(clone))
+
+    found = inspect("made")
+
+    assert (found.version, found.verified, found.unverified) == ("1.5", 2, [])
 
 
 def test_a_folder_without_metadata_is_inspected_too(publish: Publish) -> None:
@@ -260,6 +278,40 @@ def test_the_licence_is_read_from_the_best_field(
     publish("made", headers=headers)
 
     assert inspect("made").licence == licence
+
+
+@pytest.mark.parametrize("name", ["x" * 230, "nul\0here", "not-as-its-folder"])
+def test_a_name_that_no_folder_has_is_inspected_too(publish: Publish, name: str) -> None:
+    site = publish("made")
+    (site / "made-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {'1' * 230}\n")
+
+    [listed] = [one for one in installed_names() if one.startswith(name[:3])]
+
+    found = inspect(listed)
+    assert (found.name, len(found.version)) == (listed, LONGEST_NAME)
+    assert len(listed) <= LONGEST_NAME
+    assert "\0" not in listed
+
+
+def test_a_requirement_whose_metadata_is_damaged_ends_no_audit(publish: Publish) -> None:
+    site = publish("damaged")
+    (site / "damaged-1.0.dist-info" / "METADATA").write_bytes(b"Name: damaged\xff\n\n")
+    publish("made", headers=["Requires-Dist: damaged>=1", "Requires-Dist: damaged"])
+
+    [lacking] = inspect("made").unsatisfied
+
+    assert lacking.requirement == "damaged>=1"
+    assert lacking.reason == "is installed, in a version that can't be read"
+
+
+def test_requirements_that_are_not_utf8_end_no_audit(site: Path) -> None:
+    folder = site / "made.egg-info"
+    folder.mkdir()
+    (folder / "PKG-INFO").write_text("Name: made\nVersion: 1.0\n\n")
+    (folder / "requires.txt").write_bytes(b"absent\xff\n")
+    importlib.invalidate_caches()
+
+    assert inspect("made").version == "1.0"
 
 
 def test_a_name_that_is_not_installed_is_an_error() -> None:

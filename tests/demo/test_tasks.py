@@ -87,10 +87,11 @@ def test_a_distribution_uninstalled_meanwhile_is_a_line_of_the_report() -> None:
     write_report(audit.pk)
 
     audit.refresh_from_db()
-    assert audit.report["remarks"] == [
+    assert audit.report["verdict"] == "unverified"
+    assert audit.report["unverified"] == [
         {
             "distribution": "no-such-distribution-here",
-            "remark": "was uninstalled during the audit",
+            "reasons": ["was uninstalled during the audit"],
         }
     ]
 

