@@ -331,23 +331,22 @@ class Broker:
         return self._run(name, self.keys(queue).root, arguments)
 
     def _run(self, name: str, root: str, arguments: Sequence[Argument]) -> Any:
-        try:
-            return scripts.call(self.client, self.load(name), root, arguments)
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from error
+        [answer] = self._run_all([(self.load(name), root, arguments)])
+        return answer
 
     def _call_all(self, calls: Sequence[tuple[str, str, Sequence[Argument]]]) -> list[Any]:
-        if len(calls) == 1:
-            [(name, queue, arguments)] = calls
-            return [self._call(name, queue, *arguments)]
+        return self._run_all(
+            [
+                (self.load(name), self.keys(queue).root, arguments)
+                for name, queue, arguments in calls
+            ]
+        )
+
+    def _run_all(
+        self, calls: Sequence[tuple[scripts.Script, str, Sequence[Argument]]]
+    ) -> list[Any]:
         try:
-            answers = scripts.call_all(
-                self.client,
-                [
-                    (self.load(name), self.keys(queue).root, arguments)
-                    for name, queue, arguments in calls
-                ],
-            )
+            answers = scripts.call_all(self.client, calls)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
         for answer in answers:
@@ -356,20 +355,16 @@ class Broker:
         return answers
 
     def _execute(self, *command: Argument) -> Any:
-        try:
-            # execute_command would turn answers into other shapes per command.
-            return self.client.execute_command(*command)
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from error
+        [answer] = self._pipeline([command])
+        if isinstance(answer, Exception):
+            raise self._unavailable(answer) from answer
+        return answer
 
     def _pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         if not commands:
             return []
         try:
-            pipeline = self.client.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
+            return connection.converse(self.client, commands)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 

@@ -5,7 +5,7 @@ redis-py's own retries are off everywhere: a script is repeated only where its h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -154,6 +154,30 @@ def _from_sentinels(
     make: Any = Sentinel
     finder = make(sentinels, sentinel_kwargs={**timeouts, **(sentinel_options or {})})
     return finder.master_for(service, **options)
+
+
+def converse(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Send commands in one write, and read what the server answers: an answer or a
+    ``ResponseError`` each. Raises ``RedisError`` or ``OSError`` if the connection is lost.
+
+    What redis-py does besides for each command (its own retries, callbacks, events) costs more than
+    a short task."""
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    answers: list[Any] = []
+    try:
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        for _ in commands:
+            try:
+                answers.append(connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+    except BaseException:  # also a signal's: the rest of the answers would be taken for others'
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+    return answers
 
 
 def redacted(url: str) -> str:

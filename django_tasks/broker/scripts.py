@@ -12,7 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
+
+from django_tasks.broker.connection import converse
 
 Argument = str | bytes | int | float
 
@@ -64,27 +66,18 @@ def _encoded(arguments: Sequence[Argument]) -> list[Argument]:
     ]
 
 
-def call(client: Any, script: Script, root: str, arguments: Sequence[Argument]) -> Any:
-    """Run one script. The server forgets scripts (SCRIPT FLUSH, restart): then it is sent whole."""
-    arguments = _encoded(arguments)
-    try:
-        return client.execute_command("EVALSHA", script.digest, 1, root, *arguments)
-    except NoScriptError:
-        return client.execute_command("EVAL", script.text, 1, root, *arguments)
+def evalsha(script: Script, root: str, arguments: Sequence[Argument]) -> list[Argument]:
+    """The command that calls a script."""
+    return ["EVALSHA", script.digest, 1, root, *_encoded(arguments)]
 
 
 def call_all(client: Any, calls: Sequence[tuple[Script, str, Sequence[Argument]]]) -> list[Any]:
-    """Run several scripts in one round trip, in order; an answer or a ``ResponseError`` each."""
-    calls = [(script, root, _encoded(arguments)) for script, root, arguments in calls]
-    pipeline = client.pipeline(transaction=False)
-    for script, root, arguments in calls:
-        pipeline.execute_command("EVALSHA", script.digest, 1, root, *arguments)
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    """Run several scripts in one round trip, in order; an answer or a ``ResponseError`` each. The
+    server forgets scripts (SCRIPT FLUSH, restart): then one is sent whole."""
+    commands = [evalsha(*call) for call in calls]
+    answers = converse(client, commands)
     for position, answer in enumerate(answers):
         if isinstance(answer, NoScriptError):
-            script, root, arguments = calls[position]
-            try:
-                answers[position] = client.execute_command("EVAL", script.text, 1, root, *arguments)
-            except ResponseError as error:
-                answers[position] = error
+            script, command = calls[position][0], commands[position]
+            [answers[position]] = converse(client, [["EVAL", script.text, *command[2:]]])
     return answers
