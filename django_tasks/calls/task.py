@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from django_tasks import framework
 from django_tasks.calls import registry
-from django_tasks.calls.options import TaskOptions, changed, changed_for_call, one_queue
+from django_tasks.calls.options import (
+    TaskOptions,
+    changed,
+    changed_for_call,
+    one_queue,
+    require_for_all_calls,
+)
 from django_tasks.calls.signature import Signature
 from django_tasks.errors import InvalidTaskOptions, NotATask
 
@@ -142,11 +148,7 @@ def django_task(
             f"@django_task got {function!r} instead of a function. Write options by name:"
             " @django_task(queue='mail')."
         )
-    if "run_after" in options:
-        raise InvalidTaskOptions(
-            "run_after is a time of one call, not of a task: use"
-            " task.using(run_after=…).enqueue(…)."
-        )
+    require_for_all_calls(options)
     chosen = one_queue(queue, queue_name) or framework.DEFAULT_TASK_QUEUE_NAME
     checked = changed(TaskOptions(), options)
 
