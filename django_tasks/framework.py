@@ -4,11 +4,13 @@ From Django 6.0 the names are the framework's; on 5.2 ``framework_5_2.py`` stand
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import django
 from django.conf import settings
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 HAS_TASKS_FRAMEWORK = django.VERSION >= (6, 0)
@@ -66,6 +68,7 @@ else:
 
 
 OUR_BACKEND = "django_tasks.RedisBackend"
+Moment = TypeVar("Moment", datetime, datetime | None)
 
 
 @lru_cache(maxsize=1)
@@ -81,6 +84,29 @@ def task_backend(alias: str) -> Any:
     ):
         return _our_default_backend()
     return task_backends[alias]
+
+
+def known_aliases() -> list[str]:
+    """The aliases that ``TASKS`` has; `default` where it is unset."""
+    if not settings.is_overridden("TASKS"):  # type: ignore[misc]
+        return [DEFAULT_TASK_BACKEND_ALIAS]
+    return list(task_backends.settings)
+
+
+def to_utc(moment: Moment) -> Moment:
+    """A time as Django has it, as an aware one in UTC: what messages hold."""
+    if moment is None:
+        return moment
+    if timezone.is_naive(moment):  # USE_TZ=False: local time
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(UTC)
+
+
+def to_django(moment: Moment) -> Moment:
+    """A time as Django has it, in rows and results: naive local time where ``USE_TZ`` is off."""
+    if moment is None or settings.USE_TZ or timezone.is_naive(moment):
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 __all__ = [
@@ -101,6 +127,7 @@ __all__ = [
     "TaskResultMismatch",
     "TaskResultStatus",
     "default_task_backend",
+    "known_aliases",
     "normalize_json",
     "task",
     "task_backend",
@@ -108,4 +135,6 @@ __all__ = [
     "task_enqueued",
     "task_finished",
     "task_started",
+    "to_django",
+    "to_utc",
 ]

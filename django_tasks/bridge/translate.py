@@ -1,4 +1,6 @@
-"""to_message(record) and to_row(snapshot): the only file that knows both shapes."""
+"""to_message(record) and to_row(snapshot): the only file that knows both shapes.
+
+Times in messages are aware; in rows they are what Django has there, naive if ``USE_TZ`` is off."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from typing import Any
 from django_tasks.broker.message import Message, from_us, to_json
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings
+from django_tasks.framework import to_django, to_utc
 from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import MIRRORED
 from django_tasks.models.bulk_postgresql import JsonText
@@ -35,8 +38,8 @@ def to_message(
         args=to_json(record.args),
         kwargs=to_json(record.kwargs),
         priority=record.priority,
-        run_after=record.run_after,
-        expires=record.expires,
+        run_after=to_utc(record.run_after),
+        expires=to_utc(record.expires),
         max_attempts=record.max_attempts,
         max_lost=metadata.get("max_lost", MAX_LOST),
         backoff=to_json(metadata["backoff"]) if "backoff" in metadata else "",
@@ -47,7 +50,7 @@ def to_message(
         revision=record.revision,
         attempt=record.attempt,
         lost=record.lost,
-        enqueued_at=record.enqueued_at,
+        enqueued_at=to_utc(record.enqueued_at),
         # The row has them already, unless the mirror is to write it.
         description=record.description if recording != Recording.FIRST else "",
         metadata=to_json(metadata) if recording != Recording.FIRST and metadata else "{}",
@@ -69,6 +72,9 @@ def to_row(snapshot: Snapshot) -> list[Any]:
         # Who runs it now; else who ran it last.
         "worker_id": snapshot.fields.get("consumer") or snapshot.worker_id,
         "return_value": _as_json(snapshot.return_value),
+        "run_after": to_django(snapshot.run_after),
+        "started_at": to_django(snapshot.started_at),
+        "finished_at": to_django(snapshot.finished_at),
     }
     return [values[name] if name in values else getattr(snapshot, name) for name in MIRRORED]
 
@@ -85,8 +91,8 @@ def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
         args=_decoded(fields.get("args")) or [],
         kwargs=_decoded(fields.get("kwargs")) or {},
         max_attempts=int(fields.get("max_attempts") or 1),
-        expires=from_us(fields.get("expires")),
-        enqueued_at=from_us(fields.get("enqueued_at")),
+        expires=to_django(from_us(fields.get("expires"))),
+        enqueued_at=to_django(from_us(fields.get("enqueued_at"))),
         metadata=_decoded(fields.get("metadata")) or {},
     )
     if record.enqueued_at:
@@ -117,9 +123,9 @@ def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
             attempt.fence,
             attempt.number,
             attempt.consumer[:200],
-            attempt.claimed_at,
-            attempt.started_at,
-            attempt.finished_at,
+            to_django(attempt.claimed_at),
+            to_django(attempt.started_at),
+            to_django(attempt.finished_at),
             attempt.outcome[:20],
             attempt.error_class,
             attempt.error_message,

@@ -23,6 +23,7 @@ from django_tasks.errors import (
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 MAX_BITS = 14_000  # of a whole number; Python itself writes out no more than 4,300 digits
+MAX_DEPTH = 200  # of lists and mappings in each other: far from where Python's own JSON gives up
 MAX_DESCRIPTION = 200  # characters
 
 
@@ -123,12 +124,17 @@ def to_json_types(value: Any) -> Any:
     """``value`` in the types that JSON has, by the rules of Django's ``normalize_json``; finite
     numbers only. Raises ``TypeError`` or ``ValueError`` that ends a sentence "… is"."""
     try:
-        return _plain(value)
-    except RecursionError:
-        raise ValueError("nested too deeply, or holds itself, and JSON has no loops") from None
+        return _plain(value, 0)
+    except RecursionError:  # called from deep within other calls
+        raise ValueError("nested too deeply") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(
+            f"nested more than {MAX_DEPTH} deep, or holds itself, and JSON has no loops. Pass a"
+            " flat list of it, or store it and pass its key"
+        )
     match value:
         case None | bool() | str():
             return value
@@ -148,9 +154,9 @@ def _plain(value: Any) -> Any:
                     "bytes that are not UTF-8 text. Pass base64.b64encode(…).decode() of them"
                 ) from None
         case Mapping():
-            return {_key(key): _plain(item) for key, item in value.items()}
+            return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
         case Sequence():
-            return [_plain(item) for item in value]
+            return [_plain(item, depth + 1) for item in value]
     raise TypeError(f"{_article(type(value).__name__)} instance, and JSON has none. {_cure(value)}")
 
 

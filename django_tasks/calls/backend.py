@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
 from django_tasks import framework
 from django_tasks.calls import registry, result
-from django_tasks.calls.options import checked_priority, checked_queue
+from django_tasks.calls.arguments import normalize
 from django_tasks.calls.result import TaskResult
-from django_tasks.calls.signature import Signature
+from django_tasks.calls.signature import Signature, checked_task
 from django_tasks.calls.task import Task, require_task
-from django_tasks.errors import InvalidTaskOptions, NotATask, TaskQueueError
-from django_tasks.framework import BaseTaskBackend, InvalidTask, task_enqueued
+from django_tasks.errors import NotATask
+from django_tasks.framework import BaseTaskBackend, task_enqueued
 
 if TYPE_CHECKING:
     from django_tasks.bridge.outbox import Draft
@@ -36,15 +35,7 @@ class RedisBackend(BaseTaskBackend):
 
     def validate_task(self, task: Any) -> None:
         """Raises ``InvalidTaskOptions`` for what can't be enqueued here."""
-        checked_queue(task.queue_name)
-        checked_priority(task.priority)
-        is_relative = isinstance(task.run_after, timedelta)  # becomes a time at the enqueue
-        try:
-            super().validate_task(registry.variant(task, run_after=None) if is_relative else task)
-        except TaskQueueError:
-            raise
-        except (InvalidTask, TypeError, ValueError) as error:
-            raise InvalidTaskOptions(f"{task.module_path}: {error}") from error
+        checked_task(task, super().validate_task)
         registry.register(task)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
@@ -102,12 +93,12 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
     # Every call is checked before any is written, whatever its alias.
     for task in {id(signature.task): signature.task for signature in made}.values():
         backends[task.backend].validate_task(task)
-    drafts = {
-        position: (made[position].task, made[position].draft())
-        for alias, positions in by_alias.items()
-        if isinstance(backends[alias], RedisBackend)
-        for position in positions
-    }
+    drafts = {}
+    for position, one in enumerate(made):
+        if isinstance(backends[one.task.backend], RedisBackend):
+            drafts[position] = (one.task, one.draft())
+        else:
+            normalize(one.task.func, one.task.takes_context, one.args, one.kwargs)
     results: list[Any] = [None] * len(made)
     for alias, positions in by_alias.items():
         backend = backends[alias]
@@ -115,7 +106,7 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
             enqueued: list[Any] = list(backend.enqueue_drafts([drafts[one] for one in positions]))
         else:  # Immediate or Dummy, in tests
             chosen = [made[position] for position in positions]
-            enqueued = [backend.enqueue(one.task, one.args, one.kwargs) for one in chosen]
-        for position, one in zip(positions, enqueued, strict=True):
-            results[position] = one
+            enqueued = [one.task.enqueue(*one.args, **one.kwargs) for one in chosen]
+        for position, given in zip(positions, enqueued, strict=True):
+            results[position] = given
     return results

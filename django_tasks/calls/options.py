@@ -8,7 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
 
 from django_tasks.calls.retries import Backoff, RetryPolicy, to_backoff, to_seconds
 from django_tasks.errors import InvalidTaskOptions
@@ -40,8 +44,9 @@ class TaskOptions:
     record: str = ""
     # Alias of the record's database; "" means what the routers say.
     database: str = ""
-    # Seconds after the enqueue after which it is not started any more; None: never expires.
-    expires: float | None = None
+    # Seconds after the enqueue (of one call also a time) after which it is not started any more;
+    # None: never expires.
+    expires: float | datetime | None = None
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -53,7 +58,9 @@ _OPTIONS = {option.name for option in fields(TaskOptions)}
 
 
 # Read where the task is run, by its name, or by who serves all records: one call can't change them.
-FIXED = frozenset(("name", "aliases", "retry_for", "throws", "database"))
+FIXED = frozenset(("name", "aliases", "retry_for", "throws", "database", "takes_context"))
+YEARS = range(1970, 2255)  # of a time: what its microseconds, a double in the scripts, tell apart
+MAX_DELAY = timedelta(days=365 * 200)
 
 
 def changed_for_call(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
@@ -65,6 +72,15 @@ def changed_for_call(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOp
             f" given to using(). Write it at the definition: @django_task({fixed[0]}=…)."
         )
     return changed(options, changes)
+
+
+def require_for_all_calls(options: Mapping[str, Any]) -> None:
+    """Raises ``InvalidTaskOptions`` for what says something of one call, not of a task."""
+    for name in ("run_after", "expires"):
+        if isinstance(options.get(name), datetime) or (name == "run_after" and name in options):
+            raise InvalidTaskOptions(
+                f"{name} is a time of one call, not of a task: use task.using({name}=…).enqueue(…)."
+            )
 
 
 def changed(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
@@ -130,14 +146,18 @@ def _recording(name: str, value: Any) -> str:
 
 
 def _alias(name: str, value: Any) -> str:
-    from django.conf import settings
-
     if value and value not in settings.DATABASES:
         raise InvalidTaskOptions(
             f"{name} is {value!r}; it must be one of DATABASES:"
             f" {', '.join(map(repr, settings.DATABASES))}."
         )
     return str(value)
+
+
+def _expires(name: str, value: Any) -> float | datetime | None:
+    if value is None or isinstance(value, datetime):
+        return checked_moment(name, value)
+    return to_seconds(value, name)
 
 
 _LEAST = {"retries": 0, "max_lost": 1}
@@ -152,7 +172,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "max_lost": _whole_number,
     "record": _recording,
     "database": _alias,
-    "expires": lambda name, value: None if value is None else to_seconds(value, name),
+    "expires": _expires,
 }
 
 
@@ -177,6 +197,35 @@ def checked_priority(value: Any) -> None:
         raise InvalidTaskOptions(
             f"priority is {value!r}; it must be a whole number from {LEAST_PRIORITY} to"
             f" {GREATEST_PRIORITY}, higher first."
+        )
+
+
+def checked_moment(name: str, value: datetime | None) -> datetime | None:
+    """A time that rows and messages can hold, with a zone where the project has zones."""
+    if value is not None and value.year not in YEARS:
+        raise InvalidTaskOptions(
+            f"{name} is {value!r}; its year must be {YEARS[0]} to {YEARS[-1]}."
+        )
+    if value is not None and settings.USE_TZ and timezone.is_naive(value):
+        raise InvalidTaskOptions(
+            f"{name} is {value!r}; it must be an aware datetime, since USE_TZ is on."
+        )
+    return value
+
+
+def checked_run_after(value: Any) -> None:
+    """Raises ``InvalidTaskOptions`` for what is neither a time nor a ``timedelta``."""
+    if isinstance(value, timedelta):
+        if abs(value) > MAX_DELAY:
+            raise InvalidTaskOptions(
+                f"run_after is {value!r}; it must be at most {MAX_DELAY.days} days."
+            )
+    elif value is None or isinstance(value, datetime):
+        checked_moment("run_after", value)
+    else:
+        raise InvalidTaskOptions(
+            f"run_after is {value!r}; it must be a datetime, or a timedelta that counts from the"
+            " enqueue."
         )
 
 

@@ -6,17 +6,16 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 
 from django_tasks import framework
 from django_tasks.calls import registry
-from django_tasks.calls.options import TaskOptions
-from django_tasks.calls.retries import Backoff
 from django_tasks.conf import task_settings
 from django_tasks.errors import (
     BrokerError,
@@ -26,10 +25,9 @@ from django_tasks.errors import (
     TaskCancelled,
     TaskExpired,
     TaskFailed,
-    UnknownTask,
 )
-from django_tasks.framework import TaskError
-from django_tasks.states import FINAL, State, django_status
+from django_tasks.framework import TaskError, to_django
+from django_tasks.states import FINAL, Result, State, django_status
 
 if TYPE_CHECKING:
     from django_tasks.broker.snapshot import Attempt, Snapshot
@@ -40,11 +38,10 @@ if TYPE_CHECKING:
 else:
     FrameworkTaskResult = framework.TaskResult
 
-_REFRESHED = (
+REFRESHED = (
     "status errors _return_value finished_at started_at last_attempted_at enqueued_at worker_ids"
     " state error_class error_message traceback"
 ).split()
-_PLAIN_OPTIONS = TaskOptions()
 _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
 
@@ -59,14 +56,19 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     error_message: str = ""
     traceback: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not settings.USE_TZ:
+            for name in ("enqueued_at", "started_at", "finished_at", "last_attempted_at"):
+                object.__setattr__(self, name, to_django(getattr(self, name)))
+
     def get(self, timeout: float | None = None) -> Any:
         """Wait until the task is final, at most ``timeout`` seconds (None: for ever); return what
         it returned.
 
         Raises ``TaskFailed`` (``TaskCancelled``, ``TaskExpired``), ``ResultTimeout``."""
-        self._require_outside_transaction()
         for pause in _pauses(timeout):
-            self.refresh()
+            self._look()
             if self.state in FINAL:
                 return self._outcome()
             if pause is None:
@@ -76,9 +78,8 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
 
     async def aget(self, timeout: float | None = None) -> Any:
         """``get`` for asyncio."""
-        await sync_to_async(self._require_outside_transaction)()
         for pause in _pauses(timeout):
-            await self.arefresh()
+            await self._alook()
             if self.state in FINAL:
                 return self._outcome()
             if pause is None:
@@ -89,12 +90,31 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     def refresh(self) -> None:
         """Read again where the task is. Raises ``ResultNotFound``."""
         fresh = load(self.id, self.task.backend, self.task.queue_name, self.database, self)
-        for name in _REFRESHED:
+        for name in REFRESHED:
             object.__setattr__(self, name, getattr(fresh, name))
 
     async def arefresh(self) -> None:
         """``refresh`` for asyncio."""
         await sync_to_async(self.refresh)()
+
+    def _look(self) -> None:
+        # First a look: a burst inside the transaction of a test may have run it.
+        try:
+            self.refresh()
+        except ResultNotFound:
+            self._require_progress()
+            raise
+        if self.state not in FINAL:
+            self._require_progress()
+
+    async def _alook(self) -> None:
+        try:
+            await self.arefresh()
+        except ResultNotFound:
+            await sync_to_async(self._require_progress)()
+            raise
+        if self.state not in FINAL:
+            await sync_to_async(self._require_progress)()
 
     def _outcome(self) -> Any:
         if self.state == State.SUCCESSFUL:
@@ -109,7 +129,8 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
             f" {self.task.queue_name!r} (python manage.py runworker)."
         )
 
-    def _require_outside_transaction(self) -> None:
+    def _require_progress(self) -> None:
+        """Raises ``ResultTimeout`` at once where no waiting helps."""
         from django_tasks.bridge import outbox
 
         if outbox.is_open(self.id):
@@ -162,11 +183,23 @@ def load(
     if record is None and database:
         record = TaskRecord.objects.using(database).filter(id=checked).first()
     if record is None:
+        _require_committed(str(checked))
         raise ResultNotFound(
             f"No task result has the id {record_id!r}: its record was deleted, or its time to live"
             f" is over (RESULT_TTL, {task_settings(alias).result_ttl} s, where there is no record)."
         )
     return _from_record(record, alias, database)
+
+
+def _require_committed(record_id: str) -> None:
+    from django_tasks.bridge import outbox
+
+    if outbox.is_open(record_id):
+        raise ResultNotFound(
+            f"The task {record_id} was enqueued in the transaction that is still open here. It is"
+            " not committed yet, and with record='after' or 'never' there is nothing of it before"
+            " the commit."
+        )
 
 
 def _find_row(record_id: UUID) -> tuple[TaskRecord | None, str]:
@@ -221,51 +254,12 @@ def _record_of(snapshot: Snapshot, queue: str) -> TaskRecord:
     return to_record(snapshot, queue)
 
 
-def _task_of(record: TaskRecord, alias: str) -> Any:
-    try:
-        task = registry.find(record.task_name)
-    except UnknownTask:
-        registry.discover([alias])  # e.g. in a shell, where nobody imported the tasks yet
-        try:
-            task = registry.find(record.task_name)
-        except UnknownTask as error:
-            raise ResultNotFound(f"The record {record.id} exists. {error}") from error
-    return registry.variant(task, **_called_with(task, record, alias))
-
-
-def _called_with(task: Any, record: TaskRecord, alias: str) -> dict[str, Any]:
-    """What ``using()`` said for the call that became this record."""
-    metadata = record.metadata or {}
-    run_after, expires = metadata.get("run_after"), record.expires
-    values: dict[str, Any] = {
-        "queue_name": record.queue_name,
-        "priority": record.priority,
-        "backend": alias,
-        "run_after": datetime.fromisoformat(run_after) if run_after else None,
-    }
-    if hasattr(task, "options"):  # a plain `django.tasks` task has none
-        own: TaskOptions = task.options
-        values["options"] = replace(
-            own,
-            retries=record.max_attempts - 1,
-            max_lost=metadata.get("max_lost", _PLAIN_OPTIONS.max_lost),
-            backoff=Backoff(*metadata["backoff"]) if "backoff" in metadata else own.backoff,
-            record=metadata.get("record", own.record),
-            expires=(
-                (expires - record.enqueued_at).total_seconds()
-                if expires and record.enqueued_at
-                else None
-            ),
-        )
-    return values
-
-
 def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:
     attempts: list[TaskAttempt | Attempt] = []
     if not record._state.adding:
         attempts += record.attempts.all()
     return _result(
-        task=_task_of(record, alias),
+        task=registry.task_of(record, alias),
         record_id=str(record.id),
         state=record.status,
         times=(record.enqueued_at, record.started_at, record.finished_at),
@@ -309,7 +303,8 @@ def _runs_of(snapshot: Snapshot, database: str) -> list[TaskAttempt | Attempt]:
 
     runs: dict[int, TaskAttempt | Attempt] = {run.fence: run for run in snapshot.attempts}
     ended = snapshot.attempt + snapshot.lost + (snapshot.state == State.SUCCESSFUL)
-    if database and snapshot.is_recorded and len(runs) < ended:
+    counted = sum(run.outcome not in (Result.SNOOZED, Result.STOPPED) for run in runs.values())
+    if database and snapshot.is_recorded and counted < ended:
         copied = TaskAttempt.objects.using(database).filter(record_id=UUID(snapshot.id))
         runs = {**{run.fence: run for run in copied}, **runs}
     return [runs[fence] for fence in sorted(runs)]
@@ -329,10 +324,11 @@ def _result(
     error: tuple[str, str, str],
     value: Any,
 ) -> TaskResult:
+    last_started = [run.started_at for run in runs if run.started_at]
+    runs = [run for run in runs if run.outcome != Result.SNOOZED]  # neither an attempt nor an error
     workers = [run.consumer for run in runs]
     if state == State.RUNNING and worker:
         workers.append(worker)
-    last_started = [run.started_at for run in runs if run.started_at]
     result = TaskResult(
         task=task,
         id=record_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from typing import Any
 
@@ -42,6 +42,8 @@ class Backoff:
         """
         if attempt < 1:
             raise ValueError(f"attempt is {attempt}; attempts are counted from 1.")
+        if self.first == 0:
+            return 0.0  # at once, also where the power below overflows
         try:
             longest = min(self.first * self.factor ** (attempt - 1), self.ceiling)
         except OverflowError:
@@ -54,7 +56,7 @@ def to_backoff(value: Any) -> Backoff:
     ones may be left out; or a dict of them. Raises ``InvalidTaskOptions``."""
     names = [field.name for field in fields(Backoff)]
     if isinstance(value, Backoff):
-        return value
+        value = asdict(value)
     if isinstance(value, Mapping):
         unknown = set(value) - set(names)
         if unknown:
@@ -72,10 +74,14 @@ def to_backoff(value: Any) -> Backoff:
     for name in ("first", "ceiling"):
         if name in given:
             given[name] = to_seconds(given[name], f"backoff: {name}")
-    factor = given.get("factor", 2)
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or factor < 1:
+    factor = given.get("factor", Backoff.factor)
+    # Also NaN, which compares with nothing.
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor < 1e10:
         raise InvalidTaskOptions(f"backoff: factor is {factor!r}; it must be a number ≥ 1.")
-    return Backoff(**{**given, "jitter": bool(given.get("jitter", True))})
+    jitter = given.get("jitter", True)
+    if not isinstance(jitter, bool):
+        raise InvalidTaskOptions(f"backoff: jitter is {jitter!r}; it must be True or False.")
+    return Backoff(**{**given, "factor": float(factor)})
 
 
 class _Later(Exception):

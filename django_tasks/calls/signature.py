@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
-from django.utils import timezone
 
 from django_tasks.calls.arguments import checked_size, describe, normalize
-from django_tasks.calls.options import TaskOptions
-from django_tasks.calls.registry import find, name_of, register
+from django_tasks.calls.options import (
+    TaskOptions,
+    checked_priority,
+    checked_queue,
+    checked_run_after,
+)
+from django_tasks.calls.registry import find, name_of, register, require_function, variant
 from django_tasks.conf import task_settings
+from django_tasks.errors import InvalidTaskOptions, TaskQueueError
+from django_tasks.framework import InvalidTask, to_django, to_utc
 
 if TYPE_CHECKING:
     from django_tasks.bridge.outbox import Draft
@@ -39,7 +46,7 @@ class Signature:
         settings = task_settings(task.backend)
         args, kwargs = normalize(task.func, task.takes_context, self.args, self.kwargs)
         checked_size(task.func.__name__, args, kwargs, settings.max_argument_bytes)
-        now = timezone.now()
+        now = datetime.now(UTC)
         metadata: dict[str, Any] = {}
         if task.backend != "default":
             metadata["backend"] = task.backend
@@ -64,9 +71,9 @@ class Signature:
             kwargs=kwargs,
             max_attempts=options.retries + 1,
             run_after=run_after,
-            expires=None if options.expires is None else now + timedelta(seconds=options.expires),
-            created_at=now,
-            enqueued_at=now,
+            expires=moment(options.expires, now),
+            created_at=to_django(now),
+            enqueued_at=to_django(now),
             metadata=metadata,
         )
         return Draft(
@@ -83,10 +90,34 @@ def own_options(name: str) -> TaskOptions:
     return options
 
 
-def moment(run_after: datetime | timedelta | None, now: datetime) -> datetime | None:
-    """The time that ``run_after`` means for a call made now."""
-    if isinstance(run_after, timedelta):
-        return now + run_after
-    if run_after is not None and timezone.is_naive(run_after):
-        return timezone.make_aware(run_after)  # USE_TZ=False: local time, as Django takes it
-    return run_after
+def moment(option: datetime | timedelta | float | None, now: datetime) -> datetime | None:
+    """The time, as Django has it, that ``run_after`` or ``expires`` means for a call made now: a
+    time, or what counts from the enqueue, as a ``timedelta`` or in seconds."""
+    if isinstance(option, int | float):
+        option = timedelta(seconds=option)
+    if isinstance(option, timedelta):
+        # In UTC: an hour is an hour also in the night when clocks are put back.
+        return to_django(now + option)
+    return to_django(to_utc(option))
+
+
+def checked_task(task: Any, validate: Callable[[Any], None]) -> None:
+    """Raises ``InvalidTaskOptions`` for what is wrong with a task, whatever its backend;
+    ``validate`` are the backend's own checks."""
+    require_function(task.func)
+    checked_queue(task.queue_name)
+    checked_priority(task.priority)
+    checked_run_after(task.run_after)
+    try:
+        validate(_as_enqueued_now(task))
+    except TaskQueueError:
+        raise
+    except (InvalidTask, TypeError, ValueError) as error:
+        raise InvalidTaskOptions(f"{task.module_path}: {error}") from error
+
+
+def _as_enqueued_now(task: Any) -> Any:
+    """What Django's checks see of a task whose ``run_after`` is a ``timedelta``: a time."""
+    if not isinstance(task.run_after, timedelta):
+        return task
+    return variant(task, run_after=moment(task.run_after, datetime.now(UTC)))

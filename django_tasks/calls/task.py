@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from django_tasks import framework
 from django_tasks.calls import registry
-from django_tasks.calls.options import TaskOptions, changed, changed_for_call, one_queue
+from django_tasks.calls.foreign import ForeignBackend, own_context
+from django_tasks.calls.options import (
+    TaskOptions,
+    changed,
+    changed_for_call,
+    one_queue,
+    require_for_all_calls,
+)
 from django_tasks.calls.signature import Signature
 from django_tasks.errors import InvalidTaskOptions, NotATask
 
@@ -47,6 +54,11 @@ class Task(FrameworkTask[P, R]):
         result: R = self.func(*args, **kwargs)
         return result
 
+    def __deepcopy__(self, memo: Any) -> Task[P, R]:
+        # Frozen, so that a copy is itself: Dummy copies what it gives, and Django would look the
+        # task up by its path, where a function made a task by a call is none.
+        return self
+
     @property
     def task_name(self) -> str:
         """The name that travels and that records bear."""
@@ -54,7 +66,23 @@ class Task(FrameworkTask[P, R]):
 
     def get_backend(self) -> Any:
         """The backend of the task's alias; ours if ``TASKS`` is unset."""
-        return framework.task_backend(self.backend)
+        backend = framework.task_backend(self.backend)
+        if issubclass(backend.task_class, Task):
+            return backend
+        return ForeignBackend(backend)
+
+    if not TYPE_CHECKING:
+
+        def call(self, *args, **kwargs):
+            """As the framework's; a context of another backend's making becomes ours."""
+            return super().call(*self._with_own_context(args), **kwargs)
+
+        async def acall(self, *args, **kwargs):
+            """``call`` for asyncio."""
+            return await super().acall(*self._with_own_context(args), **kwargs)
+
+        def _with_own_context(self, args):
+            return (own_context(args[0]), *args[1:]) if self.takes_context and args else args
 
     if TYPE_CHECKING:
         # The framework's own methods run (who traces tasks patches those); ours is what they give.
@@ -142,11 +170,7 @@ def django_task(
             f"@django_task got {function!r} instead of a function. Write options by name:"
             " @django_task(queue='mail')."
         )
-    if "run_after" in options:
-        raise InvalidTaskOptions(
-            "run_after is a time of one call, not of a task: use"
-            " task.using(run_after=…).enqueue(…)."
-        )
+    require_for_all_calls(options)
     chosen = one_queue(queue, queue_name) or framework.DEFAULT_TASK_QUEUE_NAME
     checked = changed(TaskOptions(), options)
 

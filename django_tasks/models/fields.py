@@ -1,11 +1,14 @@
 """Columns for what a task may say: any text, any JSON.
 
 PostgreSQL refuses NUL in text and jsonb, and lone surrogates have no UTF-8 form; both occur in
-return values and tracebacks. They are written with an escape and come back equal."""
+return values and tracebacks. They are written with an escape and come back equal. Its jsonb also
+takes a number by its value alone: 1e23 would come back as a whole number."""
 
 from __future__ import annotations
 
+import json
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -55,8 +58,32 @@ class AnyTextField(_TextField):
         return unescape(value)
 
 
+# In JSON text: a string, or a number with a positive exponent (as repr writes floats from 1e16).
+_STRING_OR_LARGE = re.compile(r'"(?:[^"\\]|\\.)*"|(-?[\d.]+e\+\d+)')
+
+
+class FloatEncoder(json.JSONEncoder):
+    """JSON in which every float has a decimal point, so that jsonb gives a float back."""
+
+    def encode(self, o: Any) -> str:
+        text = super().encode(o)
+        return _STRING_OR_LARGE.sub(_positional, text) if "e+" in text else text
+
+
+def _positional(found: re.Match[str]) -> str:
+    return f"{Decimal(found[1]):f}.0" if found[1] else found[0]
+
+
 class AnyJSONField(models.JSONField):
-    """JSON with any character in its strings."""
+    """JSON with any character in its strings, and with floats of any size."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **{**given, "encoder": FloatEncoder})
+
+    def deconstruct(self) -> Any:
+        name, path, args, given = super().deconstruct()
+        given.pop("encoder", None)  # how it is written is no part of the column
+        return name, path, args, given
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         return super().get_db_prep_value(escape(value), connection, prepared)

@@ -15,6 +15,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_tasks.errors import NotATask
+from django_tasks.framework import Task
 from django_tasks.models.fields import AnyJSONField, AnyTextField
 from django_tasks.states import FINAL, WAITING, State
 
@@ -85,9 +87,14 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
         return self.exclude(status__in=FINAL)
 
     def for_task(self, task: Any) -> TaskRecordQuerySet:
-        """Of one task: the task itself, or its name."""
+        """Of one task: the task itself, or its name. Raises ``NotATask``."""
         if isinstance(task, str):
             return self.filter(task_name=task)
+        if not isinstance(task, Task):
+            raise NotATask(
+                f"for_task() got {task!r}, which is no task. Put @django_task above its"
+                " definition, or give the name by which its records go: for_task('app.tasks.f')."
+            )
         # A plain `django.tasks` task has no name of its own that travels.
         return self.filter(task_name=getattr(task, "task_name", "") or task.module_path)
 
@@ -100,8 +107,8 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
 
 
 class TaskRecord(models.Model):
-    """One enqueued call. Times are aware; ``revision`` and ``fence`` are microseconds that only
-    grow; ``round`` is 1, and +1 whenever a final record is made to run again."""
+    """One enqueued call. Times are as ``USE_TZ`` says; ``revision`` and ``fence`` are microseconds
+    that only grow; ``round`` is 1, and +1 whenever a final record is made to run again."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     task_name = models.CharField(_("task"), max_length=200)

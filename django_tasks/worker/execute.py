@@ -24,7 +24,7 @@ from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import RetryPolicy, Snooze, to_backoff
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
-from django_tasks.framework import TaskError
+from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
 
@@ -302,7 +302,7 @@ def _tell_finished(
     changes: dict[str, Any] = {
         "status": django_status(state),
         "state": state.value,
-        "finished_at": datetime.now(UTC),
+        "finished_at": to_django(datetime.now(UTC)),
         "_return_value": value,
     }
     if error is not None:

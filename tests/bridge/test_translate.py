@@ -8,15 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies
+from hypothesis import HealthCheck, given, strategies
+from hypothesis import settings as hypothesis_settings
 
-from django_tasks.bridge.translate import to_message, to_record, to_row, to_unreadable_record
+from django_tasks.bridge.translate import (
+    to_attempts,
+    to_message,
+    to_record,
+    to_row,
+    to_unreadable_record,
+)
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Message
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
-from django_tasks.models.bulk import MIRRORED
+from django_tasks.models.bulk import MIRRORED, TOLD
 
 SETTINGS = TaskSettings(broker="redis://127.0.0.1:1/0", prefix="t", release="r7", result_ttl=60)
 
@@ -69,7 +76,7 @@ def snapshot_of(message: Message, **raw: bytes) -> Snapshot:
     )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(record=records)
 def test_a_record_walked_to_a_message_and_back_is_the_same(record: TaskRecord) -> None:
     message = to_message(record, SETTINGS, recording="after")
@@ -83,7 +90,7 @@ def test_a_record_walked_to_a_message_and_back_is_the_same(record: TaskRecord) -
     assert (back.revision, back.fence) == (record.revision, record.fence)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(record=records)
 def test_a_claimed_message_is_the_one_that_was_pushed(record: TaskRecord) -> None:
     message = to_message(record, SETTINGS)
@@ -156,6 +163,31 @@ def test_every_option_of_a_record_travels() -> None:
         "is_recorded": False,
         "broken": "",
     }
+
+
+def test_times_of_a_project_without_zones_are_aware_in_messages(settings: Any) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Tokyo"
+    noon = datetime(2030, 1, 2, 12)
+    record = TaskRecord(
+        task_name="a.b", run_after=noon, expires=noon, enqueued_at=noon, created_at=noon
+    )
+
+    message = to_message(record, SETTINGS, recording="after")
+
+    three = datetime(2030, 1, 2, 3, tzinfo=UTC)
+    assert (message.run_after, message.expires, message.enqueued_at) == (three,) * 3
+    assert message.run_after is not None
+    assert message.run_after.tzinfo is UTC
+    us = str(round(three.timestamp() * 1_000_000)).encode()
+    run = b'{"outcome":"failed","finished_at":%b}' % us
+    found = snapshot_of(message, started_at=us, finished_at=us, run_after=us, **{"attempt:7": run})
+    row = dict(zip(MIRRORED, to_row(found), strict=True))
+    assert (row["run_after"], row["started_at"], row["finished_at"]) == (noon,) * 3
+    back = to_record(found, "default")
+    assert (back.expires, back.enqueued_at, back.created_at) == (noon,) * 3
+    [attempt] = to_attempts(found)
+    assert dict(zip(TOLD, attempt, strict=True))["finished_at"] == noon
 
 
 def test_what_the_row_has_already_does_not_travel() -> None:

@@ -181,6 +181,24 @@ def test_what_holds_itself_is_refused() -> None:
         echo.s(endless).draft()
 
 
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for level in range(depth):
+        value = [value] if level % 2 else {"k": value}
+    return value
+
+
+@pytest.mark.django_db(transaction=True)
+def test_depth_is_bounded_far_from_where_json_gives_up(work: Callable[..., None]) -> None:
+    result = echo.enqueue(nested(199))
+    work()
+    assert result.get(timeout=5) == [nested(199), None, {}]  # itself one deep
+
+    for depth in (201, 980, 100_000):
+        with pytest.raises(ArgumentNotSerializable, match="nested more than 200 deep"):
+            echo.enqueue(nested(depth))
+
+
 @pytest.mark.django_db
 def test_a_saved_instance_gets_the_same_advice() -> None:
     user = User.objects.create(username="ada")

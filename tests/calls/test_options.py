@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,6 +85,14 @@ def test_a_wrong_option_is_an_invalid_task_and_a_type_error_of_ours() -> None:
         ("backoff", -1),
         ("backoff", "fast"),
         ("backoff", (1, 0.5)),
+        ("backoff", (1, float("nan"))),
+        ("backoff", (0, float("nan"), 60)),
+        ("backoff", (1, float("inf"))),
+        ("backoff", (1, 2, float("inf"))),
+        ("backoff", (1, 2, 60, float("nan"))),
+        ("backoff", {"factor": "4"}),
+        ("backoff", Backoff(first=float("nan"))),
+        ("backoff", Backoff(factor=float("nan"))),
         ("backoff", (1, 2, 3, True, 5)),
         ("backoff", {"frist": 1}),
     ],
@@ -143,3 +151,37 @@ def test_a_queues_name_that_keys_can_not_bear_is_refused(name: Any) -> None:
 @pytest.mark.parametrize("name", ["default", "Почта", "a-b_c.d/e", "x" * 100])
 def test_any_other_name_is_a_queues(name: str) -> None:
     assert add.using(queue=name).queue_name == name
+
+
+def test_what_belongs_to_the_task_is_not_given_to_using() -> None:
+    using: Any = add.using
+
+    with pytest.raises(InvalidTaskOptions, match="takes_context: this belongs to the task"):
+        using(takes_context=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        5,
+        "tomorrow",
+        date(2050, 1, 1),
+        True,
+        timedelta.max,
+        timedelta.min,
+        datetime(9999, 12, 31, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=UTC),
+    ],
+)
+def test_run_after_is_a_time_that_a_record_can_hold(wrong: Any) -> None:
+    with pytest.raises(InvalidTaskOptions, match="run_after is ") as caught:
+        add.using(run_after=wrong)
+
+    assert isinstance(caught.value, InvalidTask)
+
+
+def test_a_time_belongs_to_a_call() -> None:
+    for given in ({"expires": datetime(2050, 1, 1, tzinfo=UTC)}, {"run_after": timedelta(1)}):
+        options: Any = given
+        with pytest.raises(InvalidTaskOptions, match=rf"task\.using\({next(iter(given))}="):
+            django_task(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
     monkeypatch.setattr(registry, "_aliases", dict(registry._aliases))
+    monkeypatch.setattr(registry, "_loads", dict(registry._loads))
 
 
 @pytest.fixture
@@ -117,6 +119,77 @@ def test_a_function_defined_anew_takes_the_place_of_the_old_one() -> None:
     assert registry.find("somewhere.again") is reloaded
 
 
+TWICE = """
+from django_tasks import django_task
+
+@django_task
+def send() -> int:
+    return 1
+
+{between}
+def send() -> int:
+    return 2
+send = django_task(send)
+"""
+IN_A_LOOP = """
+from django_tasks import django_task
+
+tasks = []
+for number in range(2):
+    def send() -> int:
+        return number
+    tasks.append(django_task(send))
+"""
+
+
+@pytest.mark.parametrize("source", [TWICE.format(between=""), IN_A_LOOP])
+def test_two_functions_of_one_name_in_one_module_are_two_tasks(source: str, modules: Path) -> None:
+    (modules / "twice.py").write_text(source)
+
+    with pytest.raises(InvalidTaskOptions, match=r"twice\.send and twice\.send \(.*; .*, line \d"):
+        importlib.import_module("twice")
+    assert registry.find("twice.send").func() in (0, 1)
+
+
+def test_two_functions_of_one_name_in_a_shell_are_two_tasks() -> None:
+    typed = "def send(): return 1\none = task(send)\n\ndef send(): return 2\ntask(send)"
+
+    with pytest.raises(InvalidTaskOptions, match="Two tasks have the name"):
+        exec(typed, {"__name__": "typed", "task": django_task})
+
+
+def test_a_module_that_is_loaded_anew_replaces_its_tasks(modules: Path) -> None:
+    source = "from django_tasks import django_task\n{0}@django_task\ndef f() -> int: return {1}\n"
+    module = modules / "reloaded.py"
+    module.write_text(source.format("", 1))
+    loaded = importlib.import_module("reloaded")
+    assert registry.find("reloaded.f")() == 1
+
+    module.write_text(source.format("\n\n", 22))  # of another size, so that no old .pyc is taken
+    importlib.reload(loaded)
+    assert registry.find("reloaded.f")() == 22
+
+    del sys.modules["reloaded"]
+    anew: Any = importlib.import_module("reloaded")
+    assert registry.find("reloaded.f") is anew.f
+
+
+first_lambda, second_lambda = (lambda: 1), (lambda: 2)
+
+
+def test_a_lambda_needs_a_name() -> None:
+    with pytest.raises(InvalidTaskOptions, match=r"Write a function .*name='…'"):
+        django_task(first_lambda)
+
+    one = django_task(name="lambdas.one")(first_lambda)
+    two = django_task(name="lambdas.two")(second_lambda)
+
+    assert registry.find("lambdas.one") is one
+    assert registry.find("lambdas.two")() == two() == 2
+    with pytest.raises(InvalidTaskOptions, match=r"Two tasks have the name 'lambdas\.one'"):
+        django_task(name="lambdas.one")(second_lambda)
+
+
 def test_all_tasks_and_their_queues_are_listed() -> None:
     django_task(name="aaa", queue="b-queue")(one)
     django_task(name="aab", queue="a-queue")(another)
@@ -147,7 +220,9 @@ def test_each_apps_tasks_and_the_modules_of_the_settings_are_imported(
     registry.discover()
 
     assert registry.find("extra_jobs.tidy").task_name == "extra_jobs.tidy"
-    assert any(task.task_name.startswith("demo_project.audit.") for task in registry.all_tasks())
+    assert any(
+        registry.name_of(task).startswith("demo_project.audit.") for task in registry.all_tasks()
+    )
 
 
 def test_a_module_that_is_not_there_is_named(settings: Any) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -27,7 +29,7 @@ from django_tasks.errors import (
     TaskQueueError,
 )
 from django_tasks.models import TaskRecord
-from tests.calls.outcomes import breaks, noted, third_time, thrown_away
+from tests.calls.outcomes import breaks, hesitates, noted, third_time, thrown_away
 from tests.tasks import add
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,6 +110,40 @@ def test_each_attempt_is_told(work: Callable[..., None]) -> None:
     assert result.last_attempted_at == result.started_at
 
 
+def test_a_snooze_is_neither_an_attempt_nor_an_error(
+    queue: Any, redis_client: Any, work: Callable[..., None]
+) -> None:
+    result = hesitates.enqueue(uuid.uuid4().hex)
+
+    work()
+
+    assert result.get(timeout=5) == 2
+    fresh = (result.attempts, [error.exception_class for error in result.errors])
+    forget(queue, redis_client, result)
+    result.refresh()  # from the row
+    assert fresh == (result.attempts, [error.exception_class for error in result.errors])
+    assert fresh == (2, [OSError])
+
+
+def test_runs_before_a_snooze_are_told_though_the_mirror_copied_them(queue: Any) -> None:
+    result = hesitates.enqueue(uuid.uuid4().hex)
+    broker = Broker(queue)
+    broker.beat(["default"], ["c"], register=True)
+    for word in ("retried", "snoozed"):
+        [message] = broker.claim("default", "c")
+        run = f'{{"number":1,"consumer":"c","outcome":"{word}","error_class":"task.{word}"}}'
+        ended = Outcome(message, word, fields={f"attempt:{message.fence}": run})
+        broker.ack("default", "c", [ended])
+        if word == "retried":
+            mirror(broker, "default", "default")
+    broker.close()
+
+    result.refresh()
+
+    assert result.attempts == 1
+    assert [error.exception_class_path for error in result.errors] == ["task.retried"]
+
+
 @pytest.mark.parametrize(
     ("state", "kind", "ended"),
     [
@@ -186,6 +222,32 @@ def test_get_inside_the_transaction_that_enqueued_is_an_error_at_once(
 
     assert time.monotonic() - began < 1
     assert isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.parametrize("task", [noted, thrown_away])
+def test_what_is_not_committed_is_not_called_deleted(queue: Any, task: Any) -> None:
+    with transaction.atomic():
+        result = task.enqueue(1)
+
+        for ask in (result.refresh, lambda: task.get_result(result.id)):
+            with pytest.raises(ResultNotFound, match="not committed yet"):
+                ask()
+
+    result.refresh()
+    assert result.state == "READY"
+
+
+@pytest.mark.django_db(transaction=False)
+def test_what_ran_inside_a_tests_transaction_is_got(work: Callable[..., None]) -> None:
+    result = add.enqueue(1, 2)
+    with pytest.raises(ResultInsideTransaction):
+        result.get()
+
+    work()  # its relay pushes the row; as in a TestCase
+
+    assert transaction.get_connection().in_atomic_block
+    assert result.get() == 3
+    assert async_to_sync(result.aget)() == 3
 
 
 def test_get_inside_another_transaction_is_none(work: Callable[..., None]) -> None:

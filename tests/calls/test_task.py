@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -287,3 +289,25 @@ def test_takes_context_wants_a_parameter_of_that_name() -> None:
 
     with pytest.raises(InvalidTask, match="context"):
         decorate(plain)
+
+
+class Called:
+    """Can be called, and is no function of a module."""
+
+    def __call__(self) -> None: ...
+
+    def method(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "wrong", [functools.partial(plain, 1), Called(), Called, Called().method, len]
+)
+def test_what_only_behaves_like_a_function_is_told_the_cure(wrong: Any) -> None:
+    with pytest.raises(InvalidTaskOptions, match="Write a function that calls it") as caught:
+        django_task(wrong)
+
+    assert isinstance(caught.value, InvalidTask)
+
+
+def test_a_copy_of_a_task_is_itself() -> None:
+    assert copy.deepcopy(letter) is letter

@@ -15,7 +15,11 @@ from django_tasks.models.fields import escape, unescape
 
 texts = st.text(st.characters()) | st.text(st.sampled_from("\x00\ud800\udfff\ue01b0bea\\u"))
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | texts
+    | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=10,
 )
@@ -31,6 +35,15 @@ NASTY = [
     "",
     "'; DROP TABLE",
 ]
+
+
+def shape(value: Any) -> Any:
+    """The types of a value, at every depth."""
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    return type(value)
 
 
 @given(values)
@@ -70,8 +83,25 @@ def test_law_5_any_value_comes_back_equal_from_the_database(value: Any, text: st
     found = TaskRecord.objects.get(id=record.id)
 
     assert (found.args, found.kwargs, found.return_value) == ([value], {"k": value}, value)
+    assert shape(found.return_value) == shape(value)
     assert (found.error_message, found.traceback, found.description) == (text,) * 3
     assert found.metadata == {text: value}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "number", [1e23, -1e23, 1e300, 1e308, 5e-324, 1e16, 12345678901234567.0, 1e-7, 1.0, 10**23]
+)
+def test_a_number_keeps_its_type(number: float) -> None:
+    shown = {"text": '1e+23 "1e+23\\', "1e+5": [number]}
+    record = TaskRecord.objects.create(task_name="t", return_value=number, kwargs=shown)
+
+    record.refresh_from_db()
+
+    assert record.return_value == number
+    assert type(record.return_value) is type(number)
+    assert record.kwargs == shown
+    assert type(record.kwargs["1e+5"][0]) is type(number)
 
 
 @pytest.mark.django_db

@@ -14,6 +14,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from django_tasks import framework
+from django_tasks.errors import NotATask
 from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.models.record import new_id
 from django_tasks.states import FINAL, WAITING, State
@@ -255,6 +256,12 @@ def test_scopes_read_as_a_sentence() -> None:
     assert list(objects.for_task(plain)) == [made[3]]
     assert list(objects.after(made[1].id)) == [made[3], made[2]]
     assert objects.after(None).count() == 4
+
+
+@pytest.mark.parametrize("wrong", [plain.func, 42, None, print])
+def test_a_plain_function_has_no_records(wrong: Any) -> None:
+    with pytest.raises(NotATask, match="Put @django_task above"):
+        TaskRecord.objects.for_task(wrong)
 
 
 def test_a_record_shows_as_its_call() -> None:

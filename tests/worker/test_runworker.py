@@ -11,8 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
 
 import django_tasks
+from django_tasks.models import TaskRecord
 from tests.servers import Server
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
@@ -59,8 +62,15 @@ REFUSED: dict[str, tuple[list[str], dict[str, Any], str]] = {
     "queue": (["a:b"], {}, "may not hold braces, colons, spaces"),
     "no processes": (["--processes", "0"], {}, "--processes is 0; it must be at least 1"),
     "negative grace": (["--grace", "-1"], {}, "--grace is -1.0; it must be at least 0"),
-    "password": ([], {"BROKER": f"redis://:{quote(SECRET, safe='')}@127.0.0.1:1/0"}, ":***@127"),
-    "raw password": ([], {"BROKER": "redis://:s3cr3t@word@127.0.0.1:1/0"}, "redis://:***@127.0"),
+    "no grace": (["--grace", "nan"], {}, "--grace is nan; it must be at least 0"),
+    "endless grace": (["--grace", "inf"], {}, "--grace is inf; it must be at least 0"),
+    "alias": (["--backend", "zz"], {}, "--backend is 'zz', and TASKS has no such alias. It has: "),
+    "password": (
+        [],
+        {"BROKER": f"redis://:{quote(SECRET, safe='')}@127.0.0.1:1/0"},
+        "redis://***@127",
+    ),
+    "raw password": ([], {"BROKER": "redis://:s3cr3t@word@127.0.0.1:1/0"}, "redis://***@127.0"),
 }
 
 
@@ -76,6 +86,79 @@ def test_what_can_not_start_says_why_in_one_line_and_exits_with_2(make_site: Mak
         assert REFUSED[name][2] in line, name
         assert "s3cr3t" not in line, name
         assert "word" not in line, name
+
+
+BROKEN = {
+    "this is no Python": "SyntaxError: invalid syntax",
+    "\nimport a_library_that_is_missing": "ModuleNotFoundError: No module named 'a_library",
+    "\nraise ValueError('one\\ntwo')": "ValueError: one two",
+    "from django_tasks import django_task\n@django_task(retrys=1)\ndef f(): ...": (
+        "InvalidTaskOptions: Unknown option 'retrys'. Did you mean 'retries'?"
+    ),
+}
+
+
+def test_a_module_that_can_not_be_imported_is_named_with_its_place(
+    make_site: MakeSite, tmp_path: Path
+) -> None:
+    launched = []
+    for number, source in enumerate(BROKEN):
+        module = tmp_path / f"broken_{number}.py"
+        module.write_text(source)
+        site = make_site(tasks={"MODULES": [module.stem]})
+        site.path = str(tmp_path)
+        launched.append((module, site.launch("--burst", "--processes", "1")))
+
+    for (module, worker), (source, said) in zip(launched, BROKEN.items(), strict=True):
+        assert worker.ended(40) == 2, worker.log
+        [line] = worker.log.splitlines()
+        start = f"CommandError: The tasks in '{module.stem}' can't be imported: {said}"
+        assert line.startswith(start)
+        where = 1 if source.startswith("this") else 2
+        assert line.endswith(f"({module}, line {where})")
+
+
+def test_with_traceback_what_can_not_start_exits_with_2_too(site: Site) -> None:
+    worker = site.launch("--traceback", "--processes", "0")
+
+    assert worker.ended() == 2
+    assert worker.lines("Traceback (most recent call last)")
+    assert "--processes is 0; it must be at least 1" in worker.log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [(), ("--burst",)])
+def test_a_database_that_is_not_migrated_is_told_the_cure(
+    make_site: MakeSite, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    empty = "postgres" if connection.vendor == "postgresql" else str(tmp_path / "empty.sqlite3")
+    site = make_site(database={"NAME": empty})
+
+    worker = site.launch("--processes", "1", *options)
+
+    assert worker.ended() == 2
+    [line] = worker.log.splitlines()
+    assert "has no table 'django_tasks_taskrecord'" in line
+    assert "python manage.py migrate --database default" in line
+
+
+def test_call_command_takes_queues_as_a_list(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNCUT_LIVE_FOLDER", str(site.folder))
+    mail, bulk = tasks.mail.enqueue("m"), tasks.bulk.enqueue("b")
+
+    call_command("runworker", queues=["mail"], burst=True)
+
+    assert site.told("ran m")
+    assert TaskRecord.objects.get(id=mail.id).status == "SUCCESSFUL"
+    assert TaskRecord.objects.get(id=bulk.id).status != "SUCCESSFUL"
+
+
+def test_call_command_raises_what_can_not_start(site: Site, settings: Any) -> None:
+    settings.TASKS = {"main": {"BACKEND": "django_tasks.RedisBackend"}}
+
+    with pytest.raises(CommandError, match=r"no such alias\. It has: 'main'") as caught:
+        call_command("runworker", burst=True)
+
+    assert caught.value.returncode == 2
 
 
 def test_processes_must_be_a_number(site: Site) -> None:

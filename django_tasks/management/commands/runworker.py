@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import signal
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
 from django.utils import autoreload
 
 import django_tasks
@@ -17,15 +21,21 @@ from django_tasks.broker.connection import redacted
 from django_tasks.calls import registry
 from django_tasks.calls.options import checked_queue
 from django_tasks.conf import task_settings
-from django_tasks.errors import TaskQueueError
+from django_tasks.errors import InvalidSettings, TaskQueueError, WorkerCannotStart
+from django_tasks.framework import known_aliases
 from django_tasks.installation import require_whole_installation
+from django_tasks.models import TaskRecord
 from django_tasks.task_signals import quieten_framework_log
 from django_tasks.worker.burst import burst as burst_here
+from django_tasks.worker.duties import record_databases
 from django_tasks.worker.health import boot_line, set_title
-from django_tasks.worker.processes import end_with_parent
+from django_tasks.worker.processes import end_with_parent, fork, kill, let_go_of_databases
 from django_tasks.worker.supervisor import Plan, Supervisor
 
 CANNOT_START = 2
+NO_TABLE = 3  # what the child that looks for our table exits with
+PATIENCE = 5.0  # seconds that a database has to answer it
+MOST = 1_000_000_000  # seconds, processes, tasks: of a number that is meant
 _PARENT = "DJANGO_TASKS_RELOADER"  # pid of the reloader that started this supervisor
 
 
@@ -67,6 +77,13 @@ class Command(BaseCommand):
             "--reload", action="store_true", help="Start anew when a source file changes."
         )
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except CommandError as error:  # --traceback: Django raises it, and Python would exit with 1
+            traceback.print_exc()
+            sys.exit(error.returncode)
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             self._start(options)
@@ -79,12 +96,15 @@ class Command(BaseCommand):
             _run_with_reloader(options["backend"])
             return
         alias = options["backend"]
+        _require_alias(alias)
         settings = task_settings(alias)
-        self._check_numbers(options)
-        registry.discover([alias])
+        _require_numbers(options)
+        _import_tasks(alias)
         queues = _queues(options, alias)
+        is_here = options["burst"] and not _is_command_line(self)
+        _require_tables(is_here=is_here)
         let_framework_log = quieten_framework_log()
-        if options["burst"] and not _is_command_line(self):
+        if is_here:
             try:
                 burst_here(
                     settings,
@@ -118,19 +138,88 @@ class Command(BaseCommand):
         )
         Supervisor(plan, settings).run()
 
-    def _check_numbers(self, options: dict[str, Any]) -> None:
-        for name, least in (("processes", 1), ("max_tasks", 1), ("grace", 0)):
-            value = options[name]
-            if value is not None and value < least:
-                raise CommandError(
-                    f"--{name.replace('_', '-')} is {value}; it must be at least {least}.",
-                    returncode=CANNOT_START,
-                )
+
+def _require_alias(alias: str) -> None:
+    known = known_aliases()
+    if alias not in known:
+        raise WorkerCannotStart(
+            f"--backend is {alias!r}, and TASKS has no such alias. It has:"
+            f" {', '.join(map(repr, known)) or 'none'}."
+        )
+
+
+def _require_numbers(options: dict[str, Any]) -> None:
+    for name, least in (("processes", 1), ("max_tasks", 1), ("grace", 0)):
+        value = options[name]
+        if value is not None and not least <= value < MOST:  # also NaN
+            raise WorkerCannotStart(
+                f"--{name.replace('_', '-')} is {value}; it must be at least {least} and less than"
+                f" {MOST:,}."
+            )
+
+
+def _import_tasks(alias: str) -> None:
+    """As ``registry.discover``; what a module raises is told in one line with its place."""
+    for module in registry.task_modules([alias]):
+        try:
+            registry.load(module)
+        except InvalidSettings:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            text = " ".join(str(getattr(error, "msg", error)).split())
+            raise WorkerCannotStart(
+                f"The tasks in {module!r} can't be imported: {kind}: {text} ({_place_of(error)})"
+            ) from error
+
+
+def _place_of(error: Exception) -> str:
+    """The file and line of a module, the innermost, that was imported when it was raised."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    inner = [frame for frame in frames if frame.name == "<module>"] or frames
+    return f"{inner[-1].filename}, line {inner[-1].lineno}"
+
+
+def _require_tables(*, is_here: bool) -> None:
+    """Raises ``WorkerCannotStart`` for a database without our tables. One that is away may come
+    back, and workers wait for it."""
+    for database in record_databases():
+        if not (_has_table(database) if is_here else _has_table_by_a_child(database)):
+            raise WorkerCannotStart(
+                f"The database {database!r} has no table {TaskRecord._meta.db_table!r}. Run:"
+                f" python manage.py migrate --database {database}"
+            )
+
+
+def _has_table(database: str) -> bool:
+    """Whether our table is there, as far as anybody answers."""
+    try:
+        tables = connections[database].introspection.table_names()
+    except DatabaseError:
+        return True
+    return TaskRecord._meta.db_table in tables
+
+
+def _has_table_by_a_child(database: str) -> bool:
+    """The same without a connection of this process: what databases' libraries do (threads) is
+    not to be there when it forks. Who does not answer in time is away."""
+    let_go_of_databases()
+    reading, writing = os.pipe()  # open for as long as the child lives
+    child = fork(lambda: None if _has_table(database) else os._exit(NO_TABLE))
+    os.close(writing)
+    select.select([reading], [], [], PATIENCE)
+    os.close(reading)
+    kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != NO_TABLE
 
 
 def _queues(options: dict[str, Any], alias: str) -> list[str]:
     """Those named; else `default` and every queue that a registered task names."""
-    named = [*options["names"], *(name.strip() for name in options["queues"].split(","))]
+    given = options["queues"] or ()  # from call_command also a list
+    listed = given.split(",") if isinstance(given, str) else given
+    named = [*options["names"], *(name.strip() for name in listed)]
     chosen = [checked_queue(name) for name in dict.fromkeys(named) if name]
     return chosen or registry.queue_names(alias)
 
@@ -167,17 +256,20 @@ def _run_with_reloader(alias: str) -> None:
 
 
 def _run_subprocess(alias: str) -> None:
+    is_curable = False  # by an edit
     try:
         # What is watched is what is imported here, and files that can't be imported.
         autoreload.check_errors(registry.discover)([alias])
-    except Exception:
+    except InvalidSettings:
         pass  # the supervisor says why
+    except Exception:
+        is_curable = True
     # Django's own way to say how this program was started (manage.py, -m django, an .exe).
     command = [one for one in autoreload.get_child_arguments() if one != "--reload"]
     environment = {**os.environ, _PARENT: str(os.getpid())}
     environment.pop(autoreload.DJANGO_AUTORELOAD_ENV, None)
     process = subprocess.Popen(command, env=environment)
     code = process.wait()
-    if code in (0, CANNOT_START):
+    if code == 0 or (code == CANNOT_START and not is_curable):
         os._exit(code)
     print("The worker starts again when a file changes.", file=sys.stderr)
