@@ -193,9 +193,9 @@ class Counting(Broker):
         super().__init__(settings)
         self.calls = calls
 
-    def _run(self, name: str, root: str, arguments: Any) -> Any:
-        self.calls.append(name)
-        return super()._run(name, root, arguments)
+    def _begin_all(self, calls: Any) -> Any:
+        self.calls.append(calls[0][0])
+        return super()._begin_all(calls)
 
 
 def test_law_10_importing_is_cheap() -> None:

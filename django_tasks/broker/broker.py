@@ -6,14 +6,10 @@ Every call may raise ``BrokerUnavailable``; the caller decides whether to repeat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-from redis.exceptions import RedisError
-
-from django_tasks.broker import connection, embedded, scripts
+from django_tasks.broker import connection
 from django_tasks.broker.answers import (
     Acked,
     Promotion,
@@ -26,25 +22,16 @@ from django_tasks.broker.answers import (
     pulse_of,
     text_of,
 )
-from django_tasks.broker.keys import QueueKeys, SharedKeys
+from django_tasks.broker.caller import Caller
 from django_tasks.broker.message import Message, Outcome, Report
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
-from django_tasks.errors import BrokerUnavailable
 
 
 @dataclass(slots=True)
-class Broker:
-    """The scripts, on one client. ``consumers`` and ``queues`` greet each new connection."""
-
-    settings: TaskSettings
-    timeout: float = connection.WORKER_TIMEOUT
-    greets: Callable[[], Iterable[tuple[str, str]]] | None = None  # (queue, consumer) pairs
-    load: Callable[[str], scripts.Script] = scripts.load
-    _client: Any = field(default=None, repr=False)
-    _announced: set[str] = field(default_factory=set, repr=False)
-    _keys: dict[str, QueueKeys] = field(default_factory=dict, repr=False)
+class Broker(Caller):
+    """The scripts, on one client."""
 
     # -- transitions --------------------------------------------------------------------------
 
@@ -96,6 +83,16 @@ class Broker:
     ) -> Acked:
         """``ack`` for each queue, ``give_back`` for each, then ``claim`` (queue, limit): in one
         round trip, and by one script where it is all of one queue."""
+        return self.begin_report(consumer, outcomes, given_back, claim)()
+
+    def begin_report(
+        self,
+        consumer: str,
+        outcomes: Sequence[Outcome],
+        given_back: Sequence[Message] = (),
+        claim: tuple[str, int] | None = None,
+    ) -> Callable[[], Acked]:
+        """``report``, sent now; what is returned reads the answer, and may be called later."""
         told: dict[str, list[Outcome]] = {}
         for outcome in outcomes:
             told.setdefault(outcome.message.queue, []).append(outcome)
@@ -112,13 +109,18 @@ class Broker:
             calls.append(("give_back", queue, [consumer, *held]))
         if limit and (returned or next_queue not in told):
             calls.append(("claim", next_queue, [consumer, limit]))
-        acked = Acked([], [], [], [])
-        for (script, queue, _), answer in zip(calls, self._call_all(calls), strict=True):
-            if script == "ack":
-                acked += acked_of(answer, [outcome.id for outcome in told[queue]], queue)
-            elif script == "claim":
-                acked.claimed.extend(messages_of(answer, queue))
-        return acked
+        finish = self._begin_all(calls)
+
+        def read() -> Acked:
+            acked = Acked([], [], [], [])
+            for (script, queue, _), answer in zip(calls, finish(), strict=True):
+                if script == "ack":
+                    acked += acked_of(answer, [outcome.id for outcome in told[queue]], queue)
+                elif script == "claim":
+                    acked.claimed.extend(messages_of(answer, queue))
+            return acked
+
+        return read
 
     def reap(self, queue: str, consumer: str = "", running: Iterable[str] = ()) -> list[Reaped]:
         """Take back what ``consumer`` held (``running``: what its board shows as running), or
@@ -274,103 +276,6 @@ class Broker:
         """The server's name and version. Raises ``BrokerUnavailable``, ``BrokerUnusable``."""
         self._execute("PING")
         return connection.server_version(self.client)
-
-    # -- plumbing -----------------------------------------------------------------------------
-
-    @property
-    def client(self) -> Any:
-        if self._client is None:
-            greet = self._greet if self.greets else None
-            self._client = connection.open_client(self.settings, timeout=self.timeout, greet=greet)
-        return self._client
-
-    @property
-    def shared(self) -> SharedKeys:
-        return SharedKeys(self.settings.prefix)
-
-    def keys(self, queue: str) -> QueueKeys:
-        """The key names of one queue."""
-        keys = self._keys.get(queue)
-        if keys is None:
-            keys = self._keys[queue] = QueueKeys(self.settings.prefix, queue)
-        return keys
-
-    def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
-        if self._client is not None:
-            self._client.close()
-            self._client.connection_pool.disconnect()
-
-    def revive(self) -> None:
-        """After ``BrokerUnavailable``: if the server is our embedded one, see that it runs."""
-        if self.settings.broker.startswith("embedded://"):
-            embedded.revive(Path(self.settings.embedded_folder))
-
-    def _greet(self, redis_connection: Any) -> None:
-        # The first call of every connection tells an era from the next (law 6); EVAL, since the
-        # server may be a new one that knows no digest.
-        text = self.load("beat").text
-        for queue, consumer in self.greets() if self.greets else ():
-            arguments = self._beat_arguments([consumer], False, True, False)
-            root = self.keys(queue).root
-            redis_connection.send_command("EVAL", text, 1, root, *arguments)
-            redis_connection.read_response()
-
-    def _beat_arguments(
-        self, consumers: Sequence[str], register: bool, is_first: bool, is_stopping: bool
-    ) -> list[Argument]:
-        return [
-            round(self.settings.lease * 1_000_000),
-            "1" if is_first else "0",
-            "register" if register else "beat",
-            "1" if is_stopping else "0",
-            *consumers,
-        ]
-
-    def _call(self, name: str, queue: str, *arguments: Argument) -> Any:
-        return self._run(name, self.keys(queue).root, arguments)
-
-    def _run(self, name: str, root: str, arguments: Sequence[Argument]) -> Any:
-        [answer] = self._run_all([(self.load(name), root, arguments)])
-        return answer
-
-    def _call_all(self, calls: Sequence[tuple[str, str, Sequence[Argument]]]) -> list[Any]:
-        return self._run_all(
-            [
-                (self.load(name), self.keys(queue).root, arguments)
-                for name, queue, arguments in calls
-            ]
-        )
-
-    def _run_all(
-        self, calls: Sequence[tuple[scripts.Script, str, Sequence[Argument]]]
-    ) -> list[Any]:
-        try:
-            answers = scripts.call_all(self.client, calls)
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from error
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise self._unavailable(answer) from answer
-        return answers
-
-    def _execute(self, *command: Argument) -> Any:
-        [answer] = self._pipeline([command])
-        if isinstance(answer, Exception):
-            raise self._unavailable(answer) from answer
-        return answer
-
-    def _pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        if not commands:
-            return []
-        try:
-            return connection.converse(self.client, commands)
-        except (RedisError, OSError) as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: Exception) -> BrokerUnavailable:
-        address = connection.redacted(self.settings.broker)
-        return BrokerUnavailable(f"The broker at {address} does not serve: {str(error)[:300]}")
 
 
 def _ack_arguments(

@@ -156,28 +156,41 @@ def _from_sentinels(
     return finder.master_for(service, **options)
 
 
-def converse(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """Send commands in one write, and read what the server answers: an answer or a
-    ``ResponseError`` each. Raises ``RedisError`` or ``OSError`` if the connection is lost.
+def send(client: Any, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
+    """Send commands in one write; what is returned reads what the server answers, an answer or a
+    ``ResponseError`` each. Both raise ``RedisError`` or ``OSError`` if the connection is lost.
 
     What redis-py does besides for each command (its own retries, callbacks, events) costs more than
     a short task."""
     pool = client.connection_pool
     connection = pool.get_connection()
-    answers: list[Any] = []
+
+    def give_up() -> None:
+        # Also after a signal's exception: what is left of the answers would be taken for others'.
+        connection.disconnect()
+        pool.release(connection)
+
     try:
         connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-        for _ in commands:
-            try:
-                answers.append(connection.read_response())
-            except ResponseError as error:
-                answers.append(error)
-    except BaseException:  # also a signal's: the rest of the answers would be taken for others'
-        connection.disconnect()
+    except BaseException:
+        give_up()
         raise
-    finally:
+
+    def read() -> list[Any]:
+        answers: list[Any] = []
+        try:
+            for _ in commands:
+                try:
+                    answers.append(connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        except BaseException:
+            give_up()
+            raise
         pool.release(connection)
-    return answers
+        return answers
+
+    return read
 
 
 def redacted(url: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,9 +14,11 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from django_tasks.broker.connection import converse
+from django_tasks.broker.connection import send
 
 Argument = str | bytes | int | float
+
+Call = tuple["Script", str, Sequence[Argument]]  # script, root, arguments
 
 _USES = re.compile(r"^-- uses[ \t]*(.*)$", re.MULTILINE)
 
@@ -71,13 +73,19 @@ def evalsha(script: Script, root: str, arguments: Sequence[Argument]) -> list[Ar
     return ["EVALSHA", script.digest, 1, root, *_encoded(arguments)]
 
 
-def call_all(client: Any, calls: Sequence[tuple[Script, str, Sequence[Argument]]]) -> list[Any]:
-    """Run several scripts in one round trip, in order; an answer or a ``ResponseError`` each. The
-    server forgets scripts (SCRIPT FLUSH, restart): then one is sent whole."""
+def begin_all(client: Any, calls: Sequence[Call]) -> Callable[[], list[Any]]:
+    """Send several scripts in one write, to be run in order. What is returned reads an answer or a
+    ``ResponseError`` each. The server forgets scripts (SCRIPT FLUSH, restart): then one is sent
+    whole."""
     commands = [evalsha(*call) for call in calls]
-    answers = converse(client, commands)
-    for position, answer in enumerate(answers):
-        if isinstance(answer, NoScriptError):
-            script, command = calls[position][0], commands[position]
-            [answers[position]] = converse(client, [["EVAL", script.text, *command[2:]]])
-    return answers
+    finish = send(client, commands)
+
+    def read() -> list[Any]:
+        answers = finish()
+        for position, answer in enumerate(answers):
+            if isinstance(answer, NoScriptError):
+                script, command = calls[position][0], commands[position]
+                [answers[position]] = send(client, [["EVAL", script.text, *command[2:]]])()
+        return answers
+
+    return read

@@ -111,7 +111,7 @@ def _attempts(noted: Mapping[str, str], fields: Mapping[str, str]) -> tuple[Atte
             fence=fence,
             number=_count(fields.get("attempt")) + 1,
             consumer=fields.get("worker_id", ""),
-            claimed_at=_moment(fields.get("claimed_at")),
+            claimed_at=_moment(fence),
             started_at=_moment(fields.get("started_at")),
             finished_at=_moment(fields.get("finished_at")),
             outcome=Result.SUCCEEDED.value,

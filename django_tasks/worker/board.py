@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from django_tasks.broker.message import Message
 
-SLOTS = 128  # the most a child may hold
+SLOTS = 256  # the most a child may hold: two claims, one ended and one begun
 MAX_REPORT = 4096  # bytes of one outcome
 _REPORTS = 128 * 1024  # bytes for all of them; what finds no room is told by the child alone
 _SLOT = struct.Struct("<BxHIQdI64s4x")  # state, queue, report's length, fence, since, start, id
@@ -57,9 +57,11 @@ class Board:
         self._free = [slot * _SLOT.size for slot in range(SLOTS)]
         self._end = _FIRST_REPORT  # of the reports written
 
-    def hold(self, messages: Iterable[Message], state: int = HELD) -> None:
-        """Note what a claim gave."""
-        now = time.monotonic()
+    def hold(
+        self, messages: Iterable[Message], state: int = HELD, *, since: float | None = None
+    ) -> None:
+        """Note what a claim gave. ``since``: when it was asked for; default: now."""
+        now = time.monotonic() if since is None else since
         for message in messages:
             offset = self._slots.get(message.id)
             if offset is None:

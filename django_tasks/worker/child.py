@@ -26,6 +26,7 @@ logger = logging.getLogger("django_tasks.worker")
 SHORT = 0.005  # seconds: a task whose runs take no longer may have others wait behind it
 BATCH_TIME = 0.01  # seconds of work that a claim takes at once
 MOST = 100  # messages that a claim takes at once
+STEADY = 8  # messages from which on the next ones are asked for while these are run
 FRESH = 0.05  # seconds for which a claim is good: nothing of it is started later
 
 
@@ -59,7 +60,7 @@ class Consumer:
                     self.batch.appendleft(message)
                     self._ack_and_give_back()
                     continue
-                if (self.batch or self.outcomes) and not self._is_short(message):
+                if not self._is_short(message):
                     self._ack_and_give_back()  # a long task holds nobody behind it
                 self._execute(message)
         except Stopped:
@@ -76,26 +77,38 @@ class Consumer:
         self.exchange.board.finish(message, outcome.to_bytes() if self.batch else b"")
 
     def _ack_and_claim(self) -> None:
-        """One call in the steady state; a wait where there is nothing to take."""
+        """One call in the steady state, whose answer is read when what it brings is needed: broker
+        and child work at the same time. A wait where there is nothing to take."""
+        claimed = self.exchange.receive()
+        outcomes, self.outcomes = self.outcomes, []
         limit = 0 if self._is_over() else self._limit()
         self._most = min(2 * self._most, MOST)
-        if self.outcomes:
-            claimed = self.exchange.report(self.outcomes, limit=limit)
-            self.outcomes = []
+        if claimed and limit >= STEADY:
+            self.exchange.ask(outcomes, limit)
+        elif claimed:
+            self.exchange.report(outcomes)
         else:
-            claimed = self.exchange.take(limit)
-            if not claimed and self.idle is None:
-                self.exchange.wait()
-            elif not claimed and self.idle is not None and self.idle():
-                self.exchange.is_stopping = True
+            claimed = self._take(outcomes, limit)
+            if limit >= STEADY and len(claimed) == limit:
+                self.exchange.ask((), limit)
         self.batch.extend(claimed)
         if any(message.doubt for message in claimed):
             self._settle_doubts()
 
+    def _take(self, outcomes: list[Outcome], limit: int) -> list[Message]:
+        if outcomes:
+            return self.exchange.report(outcomes, limit=limit)
+        claimed = self.exchange.take(limit)
+        if not claimed and self.idle is None:
+            self.exchange.wait()
+        elif not claimed and self.idle is not None and self.idle():
+            self.exchange.is_stopping = True
+        return claimed
+
     def _ack_and_give_back(self) -> None:
         """Nobody waits for what ended, nor behind what comes next."""
-        outcomes, rest = self.outcomes, list(self.batch)
-        self.outcomes, self.batch = [], deque()
+        rest = [*self.batch, *self.exchange.receive()]
+        outcomes, self.outcomes, self.batch = self.outcomes, [], deque()
         if rest:
             self._most = 1
         if outcomes or rest:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django_tasks.broker import Broker
+from django_tasks.broker.answers import Acked
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.errors import BrokerError
 from django_tasks.worker.board import Board
@@ -40,14 +41,16 @@ class Exchange:
     is_stopping: bool = False
     _is_waiting: bool = False
     _turn: int = 0
+    _asked: tuple[Sequence[Outcome], Callable[[], Acked], float] | None = None
 
     def take(self, limit: int) -> list[Message]:
         """Claim from the first queue in turn that has something."""
         try:
             for queue in self._in_turn():
+                since = time.monotonic()
                 claimed = self.broker.claim(queue, self.name, limit)
                 if claimed:
-                    return self._hold(claimed)
+                    return self._hold(claimed, since)
         except BrokerError as error:
             self._recover(error)
         return []
@@ -60,14 +63,39 @@ class Exchange:
         self.board.clear(message.id for message in given_back)
         claim = (self._in_turn()[0], limit) if limit else None
         while True:
+            since = time.monotonic()
             try:
                 acked = self.broker.report(self.name, outcomes, given_back, claim)
-                break
+                return self._settle(outcomes, acked, since)
             except BrokerError as error:
                 claim = None  # an answer with claims in it may be lost: _recover gives them back
                 self._recover(error, is_urgent=bool(outcomes))
                 if not outcomes:
                     return []
+
+    def ask(self, outcomes: Sequence[Outcome], limit: int) -> None:
+        """Ack, and ask for up to ``limit``, without waiting: ``receive`` reads the answer."""
+        since = time.monotonic()
+        claim = (self._in_turn()[0], limit)
+        try:
+            read = self.broker.begin_report(self.name, outcomes, (), claim)
+            self._asked = (outcomes, read, since)
+        except BrokerError as error:
+            self._recover(error, is_urgent=bool(outcomes))
+            self.report(outcomes)
+
+    def receive(self) -> list[Message]:
+        """What was asked for; nothing where nothing was."""
+        if self._asked is None:
+            return []
+        (outcomes, read, since), self._asked = self._asked, None
+        try:
+            return self._settle(outcomes, read(), since)
+        except BrokerError as error:
+            self._recover(error, is_urgent=bool(outcomes))
+            return self.report(outcomes) if outcomes else []
+
+    def _settle(self, outcomes: Sequence[Outcome], acked: Acked, since: float) -> list[Message]:
         if acked.unknown:
             self._report_unknown([one for one in outcomes if one.id in acked.unknown])
         for record_id in acked.refused:
@@ -77,7 +105,7 @@ class Exchange:
                 extra={"message_id": record_id},
             )
         self.board.clear(outcome.id for outcome in outcomes)
-        return self._hold(acked.claimed) if acked.claimed else []
+        return self._hold(acked.claimed, since) if acked.claimed else []
 
     def give_back(self, messages: Iterable[Message]) -> None:
         """Return what was not started."""
@@ -117,8 +145,10 @@ class Exchange:
             self._is_waiting = False
             raise Stopped
 
-    def _hold(self, claimed: list[Message]) -> list[Message]:
-        self.board.hold(claimed)
+    def _hold(self, claimed: list[Message], since: float) -> list[Message]:
+        """``since``: before the call. Nothing was claimed earlier, so a child that was stuck before
+        it read the answer sees by it that all of this was given back meanwhile."""
+        self.board.hold(claimed, since=since)
         self._turn = self.queues.index(claimed[0].queue) + 1
         return claimed
 

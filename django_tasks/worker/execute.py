@@ -142,7 +142,8 @@ def _call(run: Run) -> Any:
 
 
 def _succeeded(run: Run, value: Any) -> Outcome:
-    outcome = _outcome(run, Result.SUCCEEDED, return_value=to_json(value))
+    returned = None if value is None else to_json(value)
+    outcome = _outcome(run, Result.SUCCEEDED, return_value=returned)
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s succeeded in %.3f s", run, outcome.run, extra=_extra(run))
     _tell_finished(run, State.SUCCESSFUL, value=value)

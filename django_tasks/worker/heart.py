@@ -124,7 +124,7 @@ class Heart:
         it, and give back what waits behind it. The child starts nothing this old any more."""
         for child in self.children.values():
             lines = child.board.read()
-            child.spoken_for &= {(one.id, one.fence) for one in lines}
+            child.spoken_for &= {(one.id, one.fence * sign) for one in lines for sign in (1, -1)}
             left = [
                 one
                 for one in lines
@@ -133,10 +133,27 @@ class Heart:
             ended = [one for one in left if one.state == FINISHED and one.report]
             waiting = [one for one in left if one.state == HELD]
             self._report(child.consumer, ended)
+            self._give_back_unread(child, lines)
             for queue, group in _by_queue(waiting).items():
                 held = [(one.id, one.fence, "") for one in group]
                 self.broker.give_back(queue, child.consumer, held)
             child.spoken_for |= {(one.id, one.fence) for one in [*ended, *waiting]}
+
+    def _give_back_unread(self, child: Child, lines: Sequence[Held]) -> None:
+        """What it asked for before it got stuck, and could not read since."""
+        for running in lines:
+            looked = (running.id, -running.fence)
+            if not running.is_running or running.age <= STUCK or looked in child.spoken_for:
+                continue
+            child.spoken_for.add(looked)
+            known = {(one.id, one.fence) for one in lines}
+            for queue in self.queues:
+                held = self.broker.holdings(queue, child.consumer)
+                unread = [
+                    (one, fence, "") for one, fence in held.items() if (one, fence) not in known
+                ]
+                if unread:
+                    self.broker.give_back(queue, child.consumer, unread)
 
     def _report(self, consumer: str, ended: Sequence[Held]) -> None:
         for queue, group in _by_queue(ended).items():

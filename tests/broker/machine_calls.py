@@ -111,6 +111,7 @@ class Calls(RuleBasedStateMachine):
         return Message(
             id=record_id,
             task="t",
+            args="[1]",
             queue=row["queue"],
             priority=row["priority"],
             record=row["record"],

@@ -13,7 +13,7 @@ from tests.conftest import make_message
 
 GARBAGE = ["nan", "inf", "-inf", "1e300", "-1e300", "1.5", "9" * 30, "", "high"]
 NUMBERS = (
-    "fence revision round score priority attempt lost max_lost ttl claimed_at charged acked era"
+    "fence revision round score priority attempt lost max_lost ttl charged acked era"
     " run_after expires"
 ).split()
 

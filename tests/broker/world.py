@@ -12,6 +12,7 @@ from django_tasks.broker.keys import QueueKeys
 PREFIX = "machine"
 QUEUES = ("mail", "bulk")
 FINAL = {"SUCCESSFUL", "FAILED", "CANCELLED", "EXPIRED"}
+DEFAULTS = {"round": "1", "fence": "0", "max_lost": "3", "priority": "0"}  # what is left out
 PLACES = {"ready": "READY", "scheduled": "SCHEDULED", "unacked": "RUNNING"}
 
 
@@ -58,7 +59,7 @@ def read(client: Any) -> World:
         pipeline.llen(names.wake)
         pipeline.lrange(names.dead, 0, -1)
         answers = iter(pipeline.execute())
-        line.messages = {key.rpartition(":")[2]: next(answers) for key in own}
+        line.messages = {key.rpartition(":")[2]: {**DEFAULTS, **next(answers)} for key in own}
         line.holdings = {key.split(":consumer:")[1]: next(answers) for key in consumers}
         line.ttl = {key.rpartition(":")[2]: next(answers) for key in own}
         line.ready, line.scheduled, line.unacked, line.workers, line.dirty = (

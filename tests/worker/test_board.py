@@ -86,7 +86,7 @@ def test_how_a_run_ended_can_be_read_until_it_was_acknowledged(board: Board) -> 
 
 def test_reports_find_room_again_once_they_were_told(board: Board) -> None:
     for _ in range(3):
-        messages = [make_message() for _ in range(SLOTS)]
+        messages = [make_message() for _ in range(100)]
         board.hold(messages)
         for one in messages:
             board.finish(one, Outcome.successful(one, "x" * 900).to_bytes())

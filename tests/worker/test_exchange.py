@@ -30,9 +30,9 @@ def test_queues_are_served_in_turn_in_one_round_trip(exchange: Exchange, broker:
     pipelines: list[int] = []
 
     class Counting(Broker):
-        def _call_all(self, calls: Any) -> list[Any]:
+        def _begin_all(self, calls: Any) -> Any:
             pipelines.append(len(calls))
-            return super()._call_all(calls)
+            return super()._begin_all(calls)
 
     exchange.broker = Counting(broker.settings)
     [first] = exchange.take(1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from tests.servers import Server
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
@@ -11,15 +14,32 @@ from tests.worker.running import WAIT, Site
 
 def test_law_4_what_a_consumer_never_got_is_given_back_uncharged(site: Site) -> None:
     worker = site.start("--processes", "1")
-    [consumer] = site.consumers()
-    busy = tasks.hold.enqueue("busy")
-    site.wait_for("began busy")
+    [(consumer, pid)] = site.consumers().items()
+    os.kill(pid, signal.SIGSTOP)
     unread = tasks.tell.enqueue("unread")
 
     [message] = site.broker.claim("default", consumer)  # the child's claim; its answer is lost
 
     assert message.id == unread.id
     worker.wait_for_line("Gave back 1 messages that", "never got")
+    os.kill(pid, signal.SIGCONT)
+    record = site.record(unread, "SUCCESSFUL")
+    assert (record.lost, record.attempt) == (0, 0)
+    assert len(site.told("ran unread")) == 1
+
+
+def test_law_4_what_a_stuck_child_can_not_read_is_given_back_at_once(site: Site) -> None:
+    site.start("--processes", "1")
+    [consumer] = site.consumers()
+    busy = tasks.hold.enqueue("busy")
+    site.wait_for("began busy")
+    unread = tasks.tell.enqueue("unread")
+
+    site.broker.claim("default", consumer)  # asked for before it got stuck
+
+    other = site.start("--processes", "1")
+    wait_until(lambda: site.told("ran unread"), WAIT)
+    assert not other.lines("Traceback")
     site.let_go("busy")
     record = site.record(unread, "SUCCESSFUL")
     assert (record.lost, record.attempt) == (0, 0)

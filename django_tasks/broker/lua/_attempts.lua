@@ -2,7 +2,7 @@
 local function note_lost(m)
   redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), string.format(
     '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"lost"}',
-    m.attempt + 1, m.consumer or '', m.claimed_at, now))
+    m.attempt + 1, m.consumer or '', m.fence, now))
 end
 
 -- A task that snoozes for ever while the database is away would grow for ever.

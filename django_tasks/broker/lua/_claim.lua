@@ -1,9 +1,21 @@
 -- _claim: ready → unacked, through one gate; shared by claim and ack.
--- The order of FIELDS is the order of each claimed message in the reply (broker/message.py).
-local FIELDS = {'state', 'fence', 'revision', 'doubt', 'era', 'suspect', 'expires', 'database',
-                'record', 'ttl', 'round', 'attempt', 'lost', 'max_attempts', 'max_lost', 'task',
-                'args', 'kwargs', 'priority', 'release', 'enqueued_at', 'metadata', 'description',
-                'run_after', 'version', 'recorded', 'backoff'}
+-- What decides; all else goes out as it is. Asking for every name that a message may have would cost
+-- twice as much: most of them it has not.
+local SLOT = {state = 1, fence = 2, revision = 3, doubt = 4, era = 5, suspect = 6, expires = 7,
+              database = 8, acked = 9}
+-- What an earlier run left, perhaps megabytes: not for the next one.
+local LEFT = {return_value = true, error_class = true, error_message = true, traceback = true}
+
+local function without_what_was_left(raw)
+  local kept = {}
+  for i = 1, #raw, 2 do
+    local name = raw[i]
+    if not LEFT[name] and string.sub(name, 1, 8) ~= 'attempt:' then
+      kept[#kept + 1], kept[#kept + 2] = name, raw[i + 1]
+    end
+  end
+  return kept
+end
 
 -- Of guests' ids those that a consumer can name and a board can hold (64 bytes); ours are UUIDs.
 local function is_nameable(id) return #id <= 64 and not string.find(id, '[^%w%p]') end
@@ -15,8 +27,12 @@ local function pick(limit)
   if meta[3] == '1' then return picked, expired, broken, true end
   local is_quiet = era_age(meta[4]) < QUIET
   for _, id in ipairs(redis.call('ZRANGE', READY, 0, math.min(limit, 1000) - 1)) do
-    local v = redis.pcall('HMGET', message_key(id), unpack(FIELDS))
-    if v.err or not v[1] or not is_nameable(id) then
+    local raw, v = redis.pcall('HGETALL', message_key(id)), {}
+    for i = 1, #raw, 2 do
+      local slot = SLOT[raw[i]]
+      if slot then v[slot] = raw[i + 1] end
+    end
+    if not v[1] or not is_nameable(id) then
       broken[#broken + 1] = id
     elseif v[7] and v[7] ~= '' and (tonumber(v[7]) or 0) <= now then
       expired[#expired + 1] = id
@@ -25,7 +41,7 @@ local function pick(limit)
       local is_suspect = v[6] == '1'
       if in_doubt and is_quiet then held_back = true; break end
       if is_suspect and #picked > 0 then break end  -- a suspect runs alone
-      v[1], v[4] = id, in_doubt and '1' or ''
+      v[1], v[4], v[9] = id, in_doubt and '1' or '', v[9] and without_what_was_left(raw) or raw
       picked[#picked + 1] = v
       if is_suspect then break end
     end
@@ -37,16 +53,16 @@ local function claim_next(consumer, limit)
   -- Reap unregisters first: a dead child's late claim finds itself unknown here (law 4).
   if limit < 1 or not redis.call('ZSCORE', WORKERS, consumer) then return {} end
   local picked, expired, broken, held_back = pick(limit)
-  local taken, holds, unacked = {}, {}, {}
+  local claimed, taken, holds, unacked = {}, {}, {}, {}
   for i, v in ipairs(picked) do taken[i] = v[1] end
   if #taken > 0 then redis.call('ZREM', READY, unpack(taken)) end
   for i, v in ipairs(picked) do
     local id = v[1]
     local stamp = math.max((tonumber(v[2]) or 0) + 1, (tonumber(v[3]) or 0) + 1, now)
     local fence = stamp == now and NOW or digits(stamp)
-    v[2], v[3] = fence, fence
+    claimed[i] = {id, fence, v[4], v[9]}
     redis.call('HSET', message_key(id), 'state', 'RUNNING', 'consumer', consumer, 'fence', fence,
-               'revision', fence, 'claimed_at', NOW)
+               'revision', fence)
     holds[2 * i - 1], holds[2 * i] = id, fence
     unacked[2 * i - 1], unacked[2 * i] = NOW, id
     mark(id, v[8], fence)
@@ -68,5 +84,5 @@ local function claim_next(consumer, limit)
     count('dead')
   end
   if not held_back and redis.call('ZCARD', READY) > 0 then wake() end
-  return picked
+  return claimed
 end

@@ -7,7 +7,7 @@
 -- returns    verdicts (per outcome 1 accepted, 0 refused, -1 unknown here: re-assert, then repeat)
 --            and the claimed messages, as claim returns them
 -- dirty      each message accepted or claimed
--- uses       _numbers _now _keys _message _hold _dirty _ready _finish _count _attempts _era _claim
+-- uses       _numbers _now _keys _message _hold _dirty _ready _finish _count _attempts _era _usual _claim
 -- repeats    the acknowledgement: the same fence gets the same answer and counts once; not the claim
 
 local FINAL = {succeeded = 'SUCCESSFUL', failed = 'FAILED', cancelled = 'CANCELLED',
@@ -72,26 +72,40 @@ local function settle(m, fence, outcome, delay, first, last)
   if outcome ~= 'succeeded' then trim_attempts(m) end  -- the mirror makes one of the message itself
 end
 
+local function note(m, outcome, run)
+  local wait = m.fence - (m.score + m.priority * 4398046511104) * 1000
+  count(outcome)
+  count('runs')
+  count('run_us', run or 0)
+  count('wait_us', math.min(math.max(wait, 0), 1e12))
+end
+
 redis.call('SREM', STOPPING, '')  -- a removal first, so that acks pass at maxmemory
-for _ = 1, tonumber(ARGV[3]) do
+local outcomes = tonumber(ARGV[3])
+local holds = holds_of(consumer, outcomes, i)
+for _ = 1, outcomes do
   local id, fence, outcome = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local delay, run, length = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
-  local m, verdict = look(id), 0
-  if not m or m.stub == '1' then
-    verdict = -1
-  elseif tonumber(m.acked) == fence then
-    verdict = 1
-  elseif is_accepted(m, fence) then
-    verdict = 1
-    local wait = m.claimed_at - (m.score + m.priority * 4398046511104) * 1000
-    settle(m, fence, outcome, delay, i + 6, i + 5 + length)
-    count(outcome)
-    count('runs')
-    count('run_us', run or 0)
-    count('wait_us', math.min(math.max(wait, 0), 1e12))
+  local m, verdict = brief(id, ARGV[i + 1], outcome, holds), 1
+  if m then
+    released[#released + 1] = id
+    finish(m, next_stamp(m), 'SUCCESSFUL', {'acked', ARGV[i + 1], unpack(ARGV, i + 6, i + 5 + length)})
+    note(m, outcome, run)
   else
-    count('refused')
+    m = look(id)
+    if not m or m.stub == '1' then
+      verdict = -1
+    elseif tonumber(m.acked) == fence then
+      verdict = 1
+    elseif is_accepted(m, fence) then
+      settle(m, fence, outcome, delay, i + 6, i + 5 + length)
+      note(m, outcome, run)
+    else
+      verdict = 0
+      count('refused')
+    end
   end
+  holds[id] = nil
   verdicts[#verdicts + 1] = verdict
   i = i + 6 + length
 end

@@ -15,7 +15,7 @@ local ready, scheduled = {}, {}
 local function place(m, stamp, first, last, run_after)
   local values = {unpack(ARGV, first, last)}
   local function also(name, value) values[#values + 1], values[#values + 2] = name, value end
-  also('fence', digits(m.fence))
+  if m.fence > 0 then also('fence', digits(m.fence)) end
   also('revision', digits(stamp))
   also('era', era)
   if is_delivery then also('doubt', '1') end
@@ -71,7 +71,8 @@ while i < #ARGV do
       redis.call('HDEL', m.key, 'return_value', 'error_class', 'error_message', 'traceback',
                  'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id',
                  'settled', 'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata',
-                 'backoff')
+                 'backoff', 'args', 'kwargs', 'priority', 'max_lost', 'ttl', 'version',
+                 'description', 'release', 'database')
     end
     place(m, next_stamp(m), first, last, tonumber(fields.run_after) or 0)
     count('enqueued')

@@ -19,7 +19,7 @@ local function remember(id, known, fence, first, last)
   local stamp = next_stamp(m)
   if first <= last then redis.call('HSET', m.key, unpack(ARGV, first, last)) end
   redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
-             'revision', digits(stamp), 'claimed_at', NOW, 'era', present_era())
+             'revision', digits(stamp), 'era', present_era())
   if first > last then
     redis.call('HSET', m.key, 'stub', '1')
   else
@@ -37,7 +37,7 @@ local function take_again(m, fence)
   leave_line(m)
   undo_charge(m)
   redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
-             'revision', digits(stamp), 'claimed_at', NOW)
+             'revision', digits(stamp))
   redis.call('HDEL', m.key, 'suspect')
   take_hold(m, consumer, fence)
   mark_dirty(m, stamp)
