@@ -13,8 +13,10 @@ from django_tasks.calls.arguments import normalize
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.signature import Signature, checked_task
 from django_tasks.calls.task import Task, require_task
-from django_tasks.errors import NotATask
+from django_tasks.conf import task_settings
+from django_tasks.errors import InvalidTaskOptions, NotATask
 from django_tasks.framework import BaseTaskBackend, task_enqueued
+from django_tasks.states import Recording
 
 if TYPE_CHECKING:
     from django_tasks.bridge.outbox import Draft
@@ -36,6 +38,8 @@ class RedisBackend(BaseTaskBackend):
     def validate_task(self, task: Any) -> None:
         """Raises ``InvalidTaskOptions`` for what can't be enqueued here."""
         checked_task(task, super().validate_task)
+        if task_settings(self.alias).record != Recording.FIRST:
+            _require_row(task)
         registry.register(task)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
@@ -71,6 +75,15 @@ class RedisBackend(BaseTaskBackend):
     def get_result(self, result_id: Any) -> TaskResult:
         """Raises ``ResultNotFound`` (a ``TaskResultDoesNotExist``) for unknown ids."""
         return result.load(result_id, self.alias)
+
+
+def _require_row(task: Any) -> None:
+    options = getattr(task, "options", None)
+    if options is not None and options.atomic and not options.record:
+        raise InvalidTaskOptions(
+            f"{task.module_path}: atomic=True needs a row that is there when the task runs, and the"
+            " setting RECORD says otherwise. Write record='first' beside it."
+        )
 
 
 def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:

@@ -44,6 +44,8 @@ class TaskOptions:
     record: str = ""
     # Alias of the record's database; "" means what the routers say.
     database: str = ""
+    # The body and its SUCCESSFUL in one transaction of the record's database (law 7).
+    atomic: bool = False
     # Seconds after the enqueue (of one call also a time) after which it is not started any more;
     # None: never expires.
     expires: float | datetime | None = None
@@ -58,7 +60,7 @@ _OPTIONS = {option.name for option in fields(TaskOptions)}
 
 
 # Read where the task is run, by its name, or by who serves all records: one call can't change them.
-FIXED = frozenset(("name", "aliases", "retry_for", "throws", "database", "takes_context"))
+FIXED = frozenset(("name", "aliases", "retry_for", "throws", "database", "takes_context", "atomic"))
 YEARS = range(1970, 2255)  # of a time: what its microseconds, a double in the scripts, tell apart
 MAX_DELAY = timedelta(days=365 * 200)
 
@@ -87,7 +89,14 @@ def changed(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
     """``options`` with ``changes`` as a user writes them. Raises ``InvalidTaskOptions``."""
     if not changes:
         return options
-    return replace(options, **{name: _checked(name, value) for name, value in changes.items()})
+    made = replace(options, **{name: _checked(name, value) for name, value in changes.items()})
+    if made.atomic and made.record not in ("", Recording.FIRST):
+        raise InvalidTaskOptions(
+            f"atomic=True and record={made.record!r} contradict each other: the body commits"
+            " together with its row, which must be there. Leave record out, or write"
+            " record='first'."
+        )
+    return made
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -145,6 +154,12 @@ def _recording(name: str, value: Any) -> str:
     return str(value)
 
 
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidTaskOptions(f"{name} is {value!r}; it must be True or False.")
+    return value
+
+
 def _alias(name: str, value: Any) -> str:
     if value and value not in settings.DATABASES:
         raise InvalidTaskOptions(
@@ -173,6 +188,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "record": _recording,
     "database": _alias,
     "expires": _expires,
+    "atomic": _yes_or_no,
 }
 
 

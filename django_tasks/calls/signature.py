@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
@@ -108,6 +109,11 @@ def checked_task(task: Any, validate: Callable[[Any], None]) -> None:
     checked_queue(task.queue_name)
     checked_priority(task.priority)
     checked_run_after(task.run_after)
+    if getattr(task, "options", _PLAIN_OPTIONS).atomic and iscoroutinefunction(task.func):
+        raise InvalidTaskOptions(
+            f"{task.module_path}: atomic=True is for plain functions; transactions have no form for"
+            " `async def` in Django."
+        )
     try:
         validate(_as_enqueued_now(task))
     except TaskQueueError:

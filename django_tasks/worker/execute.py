@@ -27,6 +27,7 @@ from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTas
 from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
+from django_tasks.worker.atomic import LATER, CommitUnknown, RowDecides, run_atomically
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -84,15 +85,28 @@ def execute(
     outer = begin_run()
     try:
         run.started = time.time()
-        value = _call(run)
+        if run.options.atomic:
+            value = run_atomically(run.message, run.consumer, lambda: _value(run))
+        else:
+            value = _value(run)
         _require_no_open_transaction(run, outer)
-        outcome = _succeeded(run, checked_return_value(str(run.task.func.__name__), value))
+        outcome = _succeeded(run, value)
+    except RowDecides as decision:
+        logger.warning("%s has no effect: its row is %s", run, decision, extra=_extra(run))
+        outcome = Outcome.forgotten(message, decision.word)
+    except CommitUnknown:
+        logger.warning("%s is given back: its commit was cut off", run, extra=_extra(run))
+        outcome = Outcome(message, Result.SNOOZED.value, LATER)
     # SystemExit, KeyboardInterrupt and MemoryError too: they are the task's, not the worker's.
     except BaseException as error:
         outcome = _told(run, error)
     finally:
         end_run(outer)
     return outcome
+
+
+def _value(run: Run) -> Any:
+    return checked_return_value(str(run.task.func.__name__), _call(run))
 
 
 def _told(run: Run, error: BaseException) -> Outcome:
@@ -125,6 +139,8 @@ def _prepare(run: Run) -> None:
             run.retry_policy  # noqa: B018 (read now, so that a failure finds it readable)
         except (ValueError, TypeError, RecursionError) as error:
             raise UndecodableMessage(f"The backoff can't be read: {error}") from error
+    if run.options.atomic and run.message.database not in connections:
+        raise UndecodableMessage(f"Its row's database, {run.message.database!r}, is unknown here.")
     require_fit(run.task.func, run.task.takes_context, run.args, run.kwargs)
 
 
