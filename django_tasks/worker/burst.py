@@ -49,7 +49,7 @@ def burst(
     register()
     try:
         exchange = Exchange(name, list(queues), broker, Board(queues), is_strict, register)
-        Consumer(exchange, settings, alias, max_tasks, is_idle).run()
+        Consumer(exchange, settings, alias, max_tasks, idle=is_idle).run()
     finally:
         for queue in queues:
             broker.reap(queue, name)

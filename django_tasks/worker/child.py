@@ -20,6 +20,7 @@ from django_tasks.conf import TaskSettings
 from django_tasks.worker.board import KEPT
 from django_tasks.worker.exchange import AWAY_WAIT, Exchange, Stopped
 from django_tasks.worker.execute import execute
+from django_tasks.worker.health import memory_used
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -38,10 +39,12 @@ class Consumer:
     settings: TaskSettings
     alias: str = "default"
     max_tasks: int | None = None
+    max_memory: int | None = None  # bytes; a child that has more is replaced
     idle: Callable[[], bool] | None = None
     batch: deque[Message] = field(default_factory=deque)  # claimed, not yet started
     outcomes: list[Outcome] = field(default_factory=list)  # ended, not yet reported
     done: int = 0
+    _is_grown: bool = False
     _most: int = 1  # doubled by a claim that was run whole, 1 again when some was given back
     _pace: float = 1.0  # seconds: moving average of the short runs
     _durations: dict[str, float] = field(default_factory=dict)  # task → moving average, seconds
@@ -80,6 +83,7 @@ class Consumer:
         """One call in the steady state, whose answer is read when what it brings is needed: broker
         and child work at the same time. A wait where there is nothing to take."""
         claimed = self.exchange.receive()
+        self._is_grown = self._is_grown or self._has_grown()
         outcomes, self.outcomes = self.outcomes, []
         limit = 0 if self._is_over() else self._limit()
         self._most = min(2 * self._most, MOST)
@@ -154,7 +158,22 @@ class Consumer:
 
     def _is_over(self) -> bool:
         is_spent = self.max_tasks is not None and self.done >= self.max_tasks
-        return self.exchange.is_stopping or is_spent
+        return self.exchange.is_stopping or is_spent or self._is_grown
+
+    def _has_grown(self) -> bool:
+        """Over ``max_memory`` by what its tasks left; never before it ran one."""
+        if self.max_memory is None or not self.done:
+            return False
+        used = memory_used()
+        if used <= self.max_memory:
+            return False
+        logger.info(
+            "%s is replaced: it has %d MB in memory, after %d tasks",
+            self.exchange.name,
+            used // 1_000_000,
+            self.done,
+        )
+        return True
 
     def obey_signals(self) -> None:
         """First SIGTERM: finish what runs, give back the rest. Ctrl-C reaches the whole process

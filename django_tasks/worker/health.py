@@ -1,7 +1,10 @@
-"""What the world sees of a worker: its process titles and its one line at boot."""
+"""What the world sees of a worker: process titles, memory, the one line at boot."""
 
 from __future__ import annotations
 
+import mmap
+import resource
+import sys
 from collections.abc import Sequence
 
 
@@ -12,6 +15,16 @@ def set_title(title: str) -> None:
     except ImportError:
         return
     setproctitle(title)
+
+
+def memory_used() -> int:
+    """Bytes of this process in memory now; where nobody tells, the most it ever had."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * mmap.PAGESIZE
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def boot_line(

@@ -48,6 +48,7 @@ class Plan:
     is_strict: bool = False
     is_burst: bool = False
     max_tasks: int | None = None
+    max_memory: int | None = None  # bytes
     grace: float = 30.0  # seconds
     parent: int | None = None  # stop when this process is gone (--reload)
 
@@ -166,7 +167,8 @@ class Supervisor:
         broker = Broker(self.settings, greets=lambda: ((queue, consumer) for queue in queues))
         exchange = Exchange(consumer, queues, broker, board, self.plan.is_strict)
         exchange.patience = self.settings.lease
-        child = Consumer(exchange, self.settings, self.plan.alias, self.plan.max_tasks)
+        plan = self.plan
+        child = Consumer(exchange, self.settings, plan.alias, plan.max_tasks, plan.max_memory)
         child.obey_signals()
         child.run()
 

@@ -1,8 +1,9 @@
-"""Tasks of tests/worker/test_batches.py: short ones, and short ones that once take their time."""
+"""Tasks for tests of batches and deploys: short ones, stuck ones, ones that grow."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import time
 
@@ -28,3 +29,13 @@ def sleep_for(key: str, seconds: float) -> None:
     note(f"begins {key}")
     threading.Event().wait(seconds)
     note(f"ends {key}")
+
+
+_kept: list[bytes] = []
+
+
+@django_task(retries=0)
+def grow(megabytes: int) -> int:
+    """Keeps so much in memory; returns its process."""
+    _kept.append(b"x" * (megabytes * 1_000_000))
+    return os.getpid()

@@ -65,6 +65,13 @@ class Command(BaseCommand):
             help="Replace a child after so many tasks (in a burst inside a process: end).",
         )
         parser.add_argument(
+            "--max-memory",
+            type=int,
+            default=None,
+            metavar="MB",
+            help="Replace a child that has more in memory, once it reported what it ran.",
+        )
+        parser.add_argument(
             "--grace",
             type=float,
             default=30.0,
@@ -133,6 +140,7 @@ class Command(BaseCommand):
             is_strict=options["strict"],
             is_burst=options["burst"],
             max_tasks=options["max_tasks"],
+            max_memory=options["max_memory"] and options["max_memory"] * 1_000_000,
             grace=options["grace"],
             parent=int(parent) if parent else None,
         )
@@ -149,7 +157,7 @@ def _require_alias(alias: str) -> None:
 
 
 def _require_numbers(options: dict[str, Any]) -> None:
-    for name, least in (("processes", 1), ("max_tasks", 1), ("grace", 0)):
+    for name, least in (("processes", 1), ("max_tasks", 1), ("max_memory", 1), ("grace", 0)):
         value = options[name]
         if value is not None and not least <= value < MOST:  # also NaN
             raise WorkerCannotStart(
