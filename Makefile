@@ -1,5 +1,5 @@
 # make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
-.PHONY: demo test lint faults bench django-suite clean
+.PHONY: demo test lint faults bench matrix django-suite clean
 .DEFAULT_GOAL := demo
 # Two targets never install into the venv at once.
 .NOTPARALLEL:
@@ -34,6 +34,10 @@ faults: $(VENV)/dev.stamp
 # make bench CASES="never-1 idle*" runs some of them, QUICK=1 a smoke test; docs/benchmarks.md
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) "$(CASES)"
+
+# make matrix ROWS="py3.12 django6.0" runs those whose names hold these words.
+matrix: $(VENV)/dev.stamp
+	@.ci/matrix $(ROWS)
 
 django-suite: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.contract.django_suite

@@ -23,7 +23,7 @@ class Server:
     """A Valkey or Redis server on a unix socket (or a TCP port) in a folder of its own."""
 
     def __init__(self, program: str | None = None, port: int = 0, **options: str) -> None:
-        self.program = program or next(server_programs())
+        self.program = program or os.environ.get("UNCUT_TEST_SERVER") or next(server_programs())
         self.folder = Path(tempfile.mkdtemp(prefix="uncut-"))
         self.socket = self.folder / "s.sock"
         self.port = port

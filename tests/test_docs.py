@@ -256,7 +256,13 @@ def test_every_key_is_there() -> None:
     shared = {*table("docs/wire-format.md", "Outside the queues' slots:")}
     one, all_queues = QueueKeys("p", "q"), SharedKeys("p")
     plain = {key.removeprefix(f"{one.root}:") for key in vars(one).values()} - {one.root}
-    made = ("message:<id>", "consumer:<consumer>", "dirty:<database>", "count:<minute>")
+    made = (
+        "message:<id>",
+        "consumer:<consumer>",
+        "dirty:<database>",
+        "done:<id>",
+        "count:<minute>",
+    )
 
     assert rows == {*plain, *made}
     assert shared == {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django_tasks.broker import connection
+from django_tasks.broker import connection, scripts
 from django_tasks.broker.answers import (
     Acked,
     Promotion,
@@ -180,6 +180,14 @@ class Broker(Caller):
         for record_id, verb, revision, word, fences in marks:
             arguments += [record_id, verb, revision, word, len(fences), *fences]
         return list(self._call("clean", queue, *arguments))
+
+    def watch(self, queue: str, record_id: str, timeout: float) -> None:
+        """Block until a message is final; at most ``timeout`` seconds (< 0.2)."""
+        keys = self.keys(queue)
+        asked = scripts.evalsha(self.load("watch"), keys.root, [record_id])
+        answer, _ = self._pipeline([tuple(asked), ("BLPOP", keys.done(record_id), timeout)])
+        if isinstance(answer, Exception):  # the server forgot the script: it is sent whole
+            self._call("watch", queue, record_id)
 
     def delivered(self, queue: str, era: str) -> bool:
         """Note that delivery is done with this era, if it is the present one."""

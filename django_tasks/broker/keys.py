@@ -30,6 +30,10 @@ class QueueKeys:
         """What the mirror has to copy to one database: a sorted set of ids by revision."""
         return f"{self.root}:dirty:{database}"
 
+    def done(self, record_id: str) -> str:
+        """Whoever waits for a result blocks on it: a list with a token once it is final."""
+        return f"{self.root}:done:{record_id}"
+
     def count(self, minute: int) -> str:
         """The counters of one minute (minutes since 1970): a hash, kept for two days."""
         return f"{self.root}:count:{minute}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -45,6 +44,10 @@ REFRESHED = (
 _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
 
+LOOK = 0.15  # seconds of one wait for the broker's word; below a producer's time-out
+AWAY_LOOK = 0.05  # seconds between looks at the row while the broker is away
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     """Django's ``TaskResult``, and ``get``; ``state`` is the word of docs/states.md, of which
@@ -67,25 +70,36 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
         it returned.
 
         Raises ``TaskFailed`` (``TaskCancelled``, ``TaskExpired``), ``ResultTimeout``."""
-        for pause in _pauses(timeout):
+        for wait in _waits(timeout):
             self._look()
             if self.state in FINAL:
                 return self._outcome()
-            if pause is None:
+            if wait is None:
                 self._give_up(timeout)
-            time.sleep(pause)
-        return None  # _pauses ends with None only
+            self._wait(wait)
+        return None  # _waits ends with None only
 
     async def aget(self, timeout: float | None = None) -> Any:
         """``get`` for asyncio."""
-        for pause in _pauses(timeout):
+        for wait in _waits(timeout):
             await self._alook()
             if self.state in FINAL:
                 return self._outcome()
-            if pause is None:
+            if wait is None:
                 self._give_up(timeout)
-            await asyncio.sleep(pause)
+            await sync_to_async(self._wait, thread_sensitive=False)(wait)
         return None
+
+    def _wait(self, seconds: float) -> None:
+        """Until the broker says that it is final, or it is time to look again: at the row, if the
+        broker is away or does not know it yet."""
+        from django_tasks.broker import get_broker
+
+        began = time.monotonic()
+        try:
+            get_broker(self.task.backend).watch(self.task.queue_name, self.id, seconds)
+        except BrokerError:
+            time.sleep(max(0.0, min(seconds, AWAY_LOOK) - (time.monotonic() - began)))
 
     def refresh(self) -> None:
         """Read again where the task is. Raises ``ResultNotFound``."""
@@ -141,17 +155,15 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
             )
 
 
-def _pauses(timeout: float | None) -> Iterator[float | None]:
-    """How long to sleep between looks: 1 ms, growing to 50; None once the time is over."""
+def _waits(timeout: float | None) -> Iterator[float | None]:
+    """How long to wait between looks, in seconds; None once the time is over."""
     end = None if timeout is None else time.monotonic() + timeout
-    pause = 0.001
     while True:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left <= 0:
+        left = LOOK if end is None else end - time.monotonic()
+        if left <= 0:
             yield None
             return
-        yield pause if left is None else min(pause, left)
-        pause = min(pause * 1.5, 0.05)
+        yield max(min(left, LOOK), 0.001)
 
 
 def load(

@@ -210,8 +210,10 @@ def test_databases_that_tasks_name_are_listed() -> None:
 
 
 def test_each_apps_tasks_and_the_modules_of_the_settings_are_imported(
-    settings: Any, modules: Path
+    settings: Any, modules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Another test may have imported it, into the registry of its time.
+    monkeypatch.delitem(sys.modules, "demo_project.audit.tasks", raising=False)
     (modules / "extra_jobs.py").write_text(
         "from django_tasks import django_task\n@django_task\ndef tidy() -> None: ...\n"
     )

@@ -367,3 +367,30 @@ def test_record_after_has_a_result_before_and_after_its_row(
     forget(queue, redis_client, result)
     assert result.get(timeout=1) == 2
     assert noted.get_result(result.id).return_value == 2
+
+
+def test_get_is_told_by_the_broker_and_asks_it_seldom(
+    queue: Any, redis_client: Any, transactional_db: None
+) -> None:
+    result: Any = add.enqueue(1, 2)
+    broker = Broker(queue)
+    broker.beat(["default"], ["c"], register=True)
+    [message] = broker.claim("default", "c")
+    redis_client.config_resetstat()
+    ended: list[float] = []
+
+    def end() -> None:
+        broker.ack("default", "c", [Outcome.successful(message, 3)])
+        ended.append(time.monotonic())
+
+    timer = threading.Timer(0.4, end)
+    timer.start()
+
+    assert result.get(timeout=10) == 3
+
+    timer.join()
+    assert time.monotonic() - ended[0] < 0.1
+    stats = redis_client.info("commandstats")
+    assert stats["cmdstat_hgetall"]["calls"] < 8, "it blocks between its looks"
+    assert broker.snapshots("default", [result.id])[result.id].fields.get("watched") is None
+    broker.close()

@@ -3,6 +3,12 @@ local function expire(m)
   redis.call('EXPIRE', m.key, digits(math.min(math.max(m.ttl, 1), 1000000000)))
 end
 
+-- Whoever waits for its result blocks on this; the token fades if nobody took it.
+local function tell(id)
+  redis.call('RPUSH', done_key(id), '1')
+  redis.call('EXPIRE', done_key(id), 5)
+end
+
 -- `fields`: field, value, … that are written with it.
 local function finish(m, stamp, state, fields)
   -- The row has the arguments since the INSERT: half the memory (that of "after" may come later).
@@ -12,22 +18,15 @@ local function finish(m, stamp, state, fields)
     redis.call('HDEL', m.key, 'consumer', 'suspect', 'doubt')
   end
   redis.call('HSET', m.key, 'state', state, 'revision', digits(stamp), unpack(fields))
+  if m.watched then
+    redis.call('HDEL', m.key, 'watched')
+    tell(m.id)
+  end
   if m.database and m.database ~= '' then
     mark_dirty(m, stamp)
   else
     expire(m)
   end
-end
-
-local function dead_letter(m, stamp, reason)
-  finish(m, stamp, 'FAILED', {'dead_letter', reason, 'finished_at', NOW})
-end
-
--- What has no readable message has no row: it is kept here, the last thousand.
-local function bury(id, reason)
-  redis.call('DEL', message_key(id))
-  redis.call('LPUSH', DEAD, NOW .. ' ' .. id .. ' ' .. reason)
-  redis.call('LTRIM', DEAD, 0, 999)
 end
 
 local function is_final(m)

@@ -7,4 +7,5 @@ local WORKERS, STOPPING = root .. ':workers', root .. ':stopping'
 local function message_key(id) return root .. ':message:' .. id end
 local function consumer_key(consumer) return root .. ':consumer:' .. consumer end
 local function dirty_key(database) return root .. ':dirty:' .. database end
+local function done_key(id) return root .. ':done:' .. id end
 local function count_key(minute) return root .. ':count:' .. minute end

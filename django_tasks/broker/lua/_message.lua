@@ -1,6 +1,7 @@
 -- _message: a message's bookkeeping as a table, and the number that orders its changes.
 local NAMES = {'state', 'consumer', 'database', 'record', 'era', 'charged', 'acked', 'stub', 'fence',
-               'revision', 'round', 'score', 'priority', 'attempt', 'lost', 'max_lost', 'ttl'}
+               'revision', 'round', 'score', 'priority', 'attempt', 'lost', 'max_lost', 'ttl',
+               'watched'}
 
 -- What a field that is left out means stands here and in broker/message.py (USUAL).
 -- nil where the broker does not know the id (or foreign hands put something else there).
@@ -14,7 +15,8 @@ local function look(id)
           revision = tonumber(v[10]) or 0, round = tonumber(v[11]) or 1,
           score = tonumber(v[12]) or 0, priority = tonumber(v[13]) or 0,
           attempt = tonumber(v[14]) or 0, lost = tonumber(v[15]) or 0,
-          max_lost = tonumber(v[16]) or 3, ttl = tonumber(v[17]) or 3600}
+          max_lost = tonumber(v[16]) or 3, ttl = tonumber(v[17]) or 3600,
+          watched = v[18]}
 end
 
 -- The next revision (and, at a claim, fence): microseconds that only grow (law 3).

@@ -3,7 +3,7 @@
 -- ARGV[1]    at most how many to make ready (1,000 is the limit)
 -- returns    how many became ready, how many expired, µs until the next is due (-1: none)
 -- dirty      each message moved
--- uses       _numbers _now _keys _message _dirty _ready _finish _count
+-- uses       _numbers _now _keys _message _dirty _ready _finish _dead _count
 -- repeats    a second call finds the next ones that are due
 
 local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',
