@@ -20,7 +20,8 @@ _REPORTS = 128 * 1024  # bytes for all of them; what finds no room is told by th
 _SLOT = struct.Struct("<BxHIQdI64s4x")  # state, queue, report's length, fence, since, start, id
 _STATE, _SINCE, _REPORT = struct.Struct("<B"), struct.Struct("<d"), struct.Struct("<I")
 _LENGTH_AT, _SINCE_AT, _START_AT = 4, 16, 24
-_FIRST_REPORT = SLOTS * _SLOT.size
+_HEAD = struct.Struct("<I4x")  # how many slots may be in use: at least as many as are
+_FIRST_REPORT = _HEAD.size + SLOTS * _SLOT.size
 # KEPT: not started, and not to be given back either: its row is being looked up (law 6).
 EMPTY, HELD, RUNNING, FINISHED, KEPT = range(5)
 
@@ -54,7 +55,7 @@ class Board:
         self._queues = list(queues)
         self._page = mmap.mmap(-1, _FIRST_REPORT + _REPORTS)
         self._slots: dict[str, int] = {}  # id → offset of its slot, in the child
-        self._free = [slot * _SLOT.size for slot in range(SLOTS)]
+        self._free = [_HEAD.size + slot * _SLOT.size for slot in range(SLOTS)]
         self._end = _FIRST_REPORT  # of the reports written
 
     def hold(
@@ -62,7 +63,9 @@ class Board:
     ) -> None:
         """Note what a claim gave. ``since``: when it was asked for; default: now."""
         now = time.monotonic() if since is None else since
-        for message in messages:
+        held = list(messages)
+        _HEAD.pack_into(self._page, 0, len(self._slots) + len(held))
+        for message in held:
             offset = self._slots.get(message.id)
             if offset is None:
                 offset = self._slots[message.id] = self._free.pop()
@@ -101,6 +104,7 @@ class Board:
             if offset is not None:
                 _STATE.pack_into(self._page, offset, EMPTY)
                 self._free.append(offset)
+        _HEAD.pack_into(self._page, 0, len(self._slots))
         if not self._slots:
             self._end = _FIRST_REPORT
 
@@ -113,7 +117,9 @@ class Board:
 
     def read(self) -> list[Held]:
         """What is on the board now; for the supervisor."""
-        lines = (self._line(slot * _SLOT.size) for slot in range(SLOTS))
+        if not _HEAD.unpack_from(self._page)[0]:
+            return []  # an idle child's supervisor looks twenty times a second
+        lines = (self._line(_HEAD.size + slot * _SLOT.size) for slot in range(SLOTS))
         return [line for line in lines if line is not None]
 
     def _line(self, offset: int) -> Held | None:
