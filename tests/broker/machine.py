@@ -1,6 +1,7 @@
 """A stateful test of all scripts at once: random calls by three consumers on two queues, with
-deaths, lost answers, late and repeated calls, clock steps, lost memory. After each call the keys
-are read raw and compared with what the call may have done (world.py has what is always true)."""
+deaths, lost answers, late and repeated calls, clock steps, lost memory, and memory that came back
+older than it was. After each call the keys are read raw and compared with what the call may have
+done (world.py has what is always true)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from django_tasks.broker.message import Outcome
+from django_tasks.broker.message import Message, Outcome
 from tests.broker.machine_calls import CLOCK, CONSUMERS, LEASE, Calls, consumers, queues
 from tests.broker.world import FINAL, PREFIX, QUEUES, read
 
@@ -125,10 +126,13 @@ class Machine(Calls):
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), with_body=st.booleans())
     def reassert(self, data: Any, with_body: bool) -> None:
-        queue, consumer, message = data.draw(st.sampled_from(self.claims))
+        claim = data.draw(st.sampled_from(self.claims))
+        self.reassert_claim(claim, claim[2] if with_body else None)
+
+    def reassert_claim(self, claim: tuple[str, str, Message], body: Message | None) -> None:
+        queue, consumer, message = claim
         line = self.line(queue)
         old = line.messages.get(message.id)
-        body = message if with_body else None
         is_his = (
             old is not None
             and old["state"] == "RUNNING"
@@ -137,7 +141,9 @@ class Machine(Calls):
         if consumer not in line.workers:
             expected = False
         elif old is None or old["state"] == "RUNNING":
-            expected = old is None or is_his
+            expected = (
+                old is None or is_his or self.is_outdated(queue, message.id, old, message.fence)
+            )
         else:
             is_newest = message.fence >= int(old["fence"]) and old["state"] not in FINAL
             expected = is_newest and old.get("acked") != str(message.fence)
@@ -254,10 +260,76 @@ class Machine(Calls):
             for key in self.client.keys(f"{PREFIX}:*"):
                 self.client.delete(key)
         else:
-            for queue in QUEUES:
-                if self.client.exists(f"{PREFIX}:{{{queue}}}:meta"):
-                    self.client.hset(f"{PREFIX}:{{{queue}}}:meta", "run", "another")
+            self.begin_another_run()
         self.before = read(self.client)
+
+    def begin_another_run(self) -> None:
+        """As a restarted server is to its keys."""
+        for queue in QUEUES:
+            if self.client.exists(f"{PREFIX}:{{{queue}}}:meta"):
+                self.client.hset(f"{PREFIX}:{{{queue}}}:meta", "run", "another")
+
+    @rule()
+    def save(self) -> None:
+        """The server writes its dump; what comes later is not in it."""
+        keys = self.client.keys(f"{PREFIX}:*")
+        self.saved = [(key, max(self.raw.pttl(key), 0), self.raw.dump(key)) for key in keys]
+
+    @precondition(lambda self: self.saved)
+    @rule(chance=st.integers(0, 4), reasserts=st.booleans())
+    def roll_back(self, chance: int, reasserts: bool) -> None:
+        """The server died and another run of it begins with an old dump (or an append-only file
+        without its last second): its first callers beat, then say what they run."""
+        if not chance:
+            self.restore(reasserts)
+
+    @precondition(lambda self: self.held_claims())
+    @rule(
+        data=st.data(),
+        heir=consumers,
+        who=st.sampled_from(["nobody", "the newest", "the holder"]),
+        chance=st.integers(0, 2),
+    )
+    def lose_a_span(self, data: Any, heir: str, who: str, chance: int) -> None:
+        """What was held at the dump was taken back and given to another since; then the dump."""
+        if chance:
+            return
+        held = data.draw(st.sampled_from(self.held_claims()))
+        queue, consumer, message = held
+        self.save()
+        self.broker.reap(queue, consumer, [message.id])
+        self.check_reaped(queue, {consumer: {message.id}})
+        self.beat(queue, {heir}, True, False)
+        self.claim(queue, heir, 3, False)
+        self.restore(who == "the newest")
+        if who == "the holder":
+            self.beat(queue, {consumer}, True, False)
+            self.reassert_claim(held, None)
+        if data.draw(st.booleans()):
+            rivals = [claim for claim in self.claims if claim[2].id == message.id]
+            self.ack(data.draw(st.sampled_from(rivals)), "succeeded", 0, False)
+
+    def restore(self, reasserts: bool) -> None:
+        for key in self.client.keys(f"{PREFIX}:*"):
+            self.client.delete(key)
+        for key, ttl, dump in self.saved:
+            self.raw.restore(key, ttl, dump)
+        self.begin_another_run()
+        self.before = read(self.client)
+        for queue in QUEUES:
+            self.beat(queue, set(CONSUMERS), reasserts, False)
+        if reasserts:
+            for claim in self.newest_claims():
+                self.reassert_claim(claim, None)
+
+    def newest_claims(self) -> list[tuple[str, str, Message]]:
+        """Of each message the claim that was given out last, ever."""
+        newest: dict[str, tuple[str, str, Message]] = {}
+        for claim in self.claims:
+            known = newest.get(claim[2].id)
+            if known is None or self.order(*known[1:]) < self.order(*claim[1:]):
+                newest[claim[2].id] = claim
+        return list(newest.values())
 
     @rule(queue=queues, call=st.sampled_from(["promote", "reap_overdue"]))
     def tend(self, queue: str, call: str) -> None:
@@ -285,4 +357,29 @@ class Machine(Calls):
                 assert self.broker.ack(queue, "last", outcomes).refused == []
             line = read(self.client)[queue]
             left = {one: m for one, m in line.messages.items() if m["state"] not in FINAL}
+            assert left == {}, (queue, left)
+        self.deliver_rows()
+
+    def deliver_rows(self) -> None:
+        """Law 6: what the broker lost comes back from the rows, and every row ends."""
+        for queue in QUEUES:
+            unfinished = {
+                one: row
+                for one, row in self.rows.items()
+                if (row["queue"], row["record"]) == (queue, "first") and row["status"] not in FINAL
+            }
+            rounds = {one: int(row["round"]) for one, row in unfinished.items()}
+            unknown = self.broker.unknown_ids(queue, rounds)
+            messages = [self.body(one) for one in sorted(unknown)]
+            assert self.broker.push(queue, messages, is_delivery=True) == [1] * len(messages)
+            self.client.incrby(CLOCK, 4_000_000)
+            got = self.broker.claim(queue, "last", 1000)
+            assert {one.id for one in got} == unknown
+            outcomes = [Outcome(one, "succeeded") for one in got]
+            assert self.broker.ack(queue, "last", outcomes).refused == []
+            self.before = read(self.client)
+            for _ in range(3):  # a message behind its row is raised above it first
+                self.mirror_writes(queue)
+                self.mirror_cleans(queue)
+            left = {one: row for one, row in unfinished.items() if row["status"] not in FINAL}
             assert left == {}, (queue, left)

@@ -54,6 +54,7 @@ class Calls(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.client = self.server.client()
+        self.raw = self.server.client(decode_responses=False)
         known: dict[str, Script] = {}
 
         def load(name: str) -> Script:
@@ -72,6 +73,8 @@ class Calls(RuleBasedStateMachine):
         self.claims: list[tuple[str, str, Message]] = []  # every claim that anybody ever got
         self.marks: dict[str, list[Any]] = {}  # what a mirror wrote and did not yet clean
         self.fences: dict[str, int] = {}  # id → the greatest fence given out
+        self.given: dict[tuple[str, str, int], int] = {}  # (id, consumer, fence) → its number
+        self.saved: list[tuple[str, int, bytes]] = []  # a dump: key, ms to live, contents
         self.before = read(self.client)
         self.clock_went_back = False
         for queue in QUEUES:
@@ -86,6 +89,7 @@ class Calls(RuleBasedStateMachine):
             self.drain()
         self.broker.close()
         self.client.close()
+        self.raw.close()
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -129,8 +133,24 @@ class Calls(RuleBasedStateMachine):
             if not self.clock_went_back:
                 assert message.fence > self.fences.get(message.id, 0), "a fence was given out twice"
             self.fences[message.id] = max(message.fence, self.fences.get(message.id, 0))
+            self.given[message.id, consumer, message.fence] = len(self.given)
             if not is_lost:
                 self.claims.append((queue, consumer, message))
+
+    def order(self, consumer: str, message: Message) -> int:
+        """Which of all claims it was."""
+        return self.given[message.id, consumer, message.fence]
+
+    def is_outdated(self, queue: str, one: str, old: dict[str, str], fence: int) -> bool:
+        """The message is held since an earlier era, and ``fence`` was given out after that."""
+        meta = self.line(queue).meta
+        eras = (meta.get("era"), meta.get("run"))
+        if old["state"] != "RUNNING" or fence <= int(old["fence"]) or old.get("era") in eras:
+            return False
+        holder = self.given.get((one, old["consumer"], int(old["fence"])), -1)
+        claim = max(n for (of, _, given), n in self.given.items() if (of, given) == (one, fence))
+        assert self.clock_went_back or claim > holder, "what holds is never taken by an older one"
+        return True
 
     # -- calls -------------------------------------------------------------------------------
 
@@ -328,7 +348,7 @@ class Calls(RuleBasedStateMachine):
 
         acked = self.broker.ack(queue, consumer, [outcome], claim=limit)
 
-        verdict = self.expected_verdict(old, consumer, message.fence)
+        verdict = self.expected_verdict(queue, message.id, old, consumer, message.fence)
         given = (acked.accepted, acked.refused, acked.unknown)
         assert given == (
             [message.id] if verdict == 1 else [],
@@ -342,13 +362,16 @@ class Calls(RuleBasedStateMachine):
             self.check_outcome(queue, old or {}, message, outcome)
         self.remember(queue, consumer, acked.claimed, is_lost)
 
-    def expected_verdict(self, old: dict[str, str] | None, consumer: str, fence: int) -> int:
+    def expected_verdict(
+        self, queue: str, record_id: str, old: dict[str, str] | None, consumer: str, fence: int
+    ) -> int:
         if old is None or old.get("stub") == "1":
             return -1
         if old.get("acked") == str(fence):
             return 1
         if old["state"] == "RUNNING":
-            return int(old["consumer"] == consumer and int(old["fence"]) == fence)
+            is_holder = old["consumer"] == consumer and int(old["fence"]) == fence
+            return int(is_holder or self.is_outdated(queue, record_id, old, fence))
         return int(old["state"] not in FINAL and fence >= int(old["fence"]))
 
     def check_outcome(

@@ -114,6 +114,18 @@ FAULTS = {
         "  elseif m and not (is_final(m) and m.round < (tonumber(fields.round) or 1)) then",
         "  elseif false then",
     ),
+    "an outdated hold keeps out who claimed later": (
+        3,
+        "_hold",
+        "  return m.era ~= meta[1] and m.era ~= meta[2]",
+        "  return false",
+    ),
+    "whoever re-asserts takes from a holder of this era": (
+        3,
+        "_hold",
+        "  return m.era ~= meta[1] and m.era ~= meta[2]",
+        "  return true",
+    ),
     "what is in doubt runs at once": (
         6,
         "_claim",

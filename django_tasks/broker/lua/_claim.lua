@@ -41,7 +41,8 @@ local function pick(limit)
       local is_suspect = v[6] == '1'
       if in_doubt and is_quiet then held_back = true; break end
       if is_suspect and #picked > 0 then break end  -- a suspect runs alone
-      v[1], v[4], v[9] = id, in_doubt and '1' or '', v[9] and without_what_was_left(raw) or raw
+      v[1], v[4], v[5] = id, in_doubt and '1' or '', meta[1] or meta[2] or ''
+      v[9] = v[9] and without_what_was_left(raw) or raw
       picked[#picked + 1] = v
       if is_suspect then break end
     end
@@ -63,6 +64,8 @@ local function claim_next(consumer, limit)
     claimed[i] = {id, fence, v[4], v[9]}
     redis.call('HSET', message_key(id), 'state', 'RUNNING', 'consumer', consumer, 'fence', fence,
                'revision', fence)
+    -- Held in this era; if its consumer dies before it looked, the next one has to look.
+    if v[4] == '1' then redis.call('HSET', message_key(id), 'doubt', '1', 'era', v[5]) end
     holds[2 * i - 1], holds[2 * i] = id, fence
     unacked[2 * i - 1], unacked[2 * i] = NOW, id
     mark(id, v[8], fence)

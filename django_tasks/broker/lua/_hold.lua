@@ -5,6 +5,14 @@ local function is_holder(m, consumer, fence)
   return is_held(m) and m.consumer == consumer and m.fence == fence
 end
 
+-- A hold of an earlier era may be one whose end the broker forgot (an old dump or append-only file).
+-- Then a greater fence is of a later claim, which it forgot too.
+local function is_outdated_hold(m, fence)
+  if not is_held(m) or fence <= m.fence then return false end
+  local meta = redis.call('HMGET', META, 'era', 'run')
+  return m.era ~= meta[1] and m.era ~= meta[2]
+end
+
 local function drop_hold(m)
   redis.call('ZREM', UNACKED, m.id)
   if m.consumer then redis.call('HDEL', consumer_key(m.consumer), m.id) end

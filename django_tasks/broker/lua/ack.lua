@@ -17,14 +17,22 @@ local verdicts, i = {}, 4
 
 -- Law 3: his while he holds it; while nobody does, if no later claim exists.
 local function is_accepted(m, fence)
-  if is_held(m) then return is_holder(m, consumer, fence) end
+  if is_held(m) then
+    return is_holder(m, consumer, fence) or is_outdated_hold(m, fence)
+  end
   return not is_final(m) and fence >= m.fence
 end
 
--- Held by the consumer itself, or waiting in line since a reap.
+-- Held by the consumer itself (mostly), or waiting in line since a reap.
 local released = {}
 local function leave_place(m)
-  if is_held(m) then released[#released + 1] = m.id else leave_line(m) end
+  if not is_held(m) then
+    leave_line(m)
+  elseif m.consumer == consumer then
+    released[#released + 1] = m.id
+  else
+    drop_hold(m)  -- an outdated one
+  end
 end
 
 local function write_released()

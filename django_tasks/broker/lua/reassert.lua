@@ -31,13 +31,14 @@ local function remember(id, known, fence, first, last)
   take_hold(m, consumer, fence)
 end
 
--- It was taken from the living consumer (reaped, or forgotten by an old append-only file).
+-- It was taken from the living consumer: reaped, or forgotten by an old append-only file, which may
+-- know an earlier holder instead.
 local function take_again(m, fence)
   local stamp = math.max(next_stamp(m), fence + 1)
-  leave_line(m)
+  if is_held(m) then drop_hold(m) else leave_line(m) end
   undo_charge(m)
   redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
-             'revision', digits(stamp))
+             'revision', digits(stamp), 'era', present_era(), 'doubt', '1')
   redis.call('HDEL', m.key, 'suspect')
   take_hold(m, consumer, fence)
   mark_dirty(m, stamp)
@@ -51,8 +52,11 @@ while i < #ARGV do
     if not m or (m.stub == '1' and is_holder(m, consumer, fence) and length > 0) then
       remember(id, m, fence, first, last)
       verdict = 1
+    elseif is_holder(m, consumer, fence) then
+      redis.call('HSET', m.key, 'era', present_era())  -- it holds on: nobody else's is newer
+      verdict = 1
     elseif is_held(m) then
-      verdict = is_holder(m, consumer, fence) and 1 or 0
+      if is_outdated_hold(m, fence) then take_again(m, fence); verdict = 1 end
     elseif not is_final(m) and fence >= m.fence and tonumber(m.acked) ~= fence then
       take_again(m, fence)
       verdict = 1
