@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django_tasks.broker.message import Message
+from django_tasks.states import FINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,15 @@ def pulse_of(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
 def holdings_of(raw: Any) -> dict[str, int]:
     """What ``consumer:<id>`` says: id → fence; what foreign hands wrote there is left out."""
     return {text_of(one): int(fence) for one, fence in as_dict(raw).items() if fence.isdigit()}
+
+
+def is_unknown(answer: Sequence[bytes | None], round_: int) -> bool:
+    """By a message's state, stub and round: whether a row of that round has to be pushed."""
+    state, stub, known_round = answer
+    if state is None or stub == b"1":
+        return True
+    is_earlier = known_round is not None and known_round.isdigit() and int(known_round) < round_
+    return is_earlier and text_of(state) in FINAL
 
 
 def as_dict(raw: Any) -> dict[bytes, bytes]:

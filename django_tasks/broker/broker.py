@@ -5,7 +5,7 @@ Every call may raise ``BrokerUnavailable``; the caller decides whether to repeat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ from django_tasks.broker.answers import (
     acked_of,
     as_dict,
     holdings_of,
+    is_unknown,
     messages_of,
     pulse_of,
     text_of,
@@ -244,16 +245,18 @@ class Broker(Caller):
         )
         return [place for place, count in zip(places, counts, strict=True) if count]
 
-    def unknown_ids(self, queue: str, record_ids: Sequence[str]) -> set[str]:
-        """Those the broker does not know (or knows by name only: a re-asserted one)."""
+    def unknown_ids(self, queue: str, record_ids: Collection[str] | Mapping[str, int]) -> set[str]:
+        """Those the broker does not know (or knows by name only: a re-asserted one). Of a mapping
+        id → round also those it knows as final in an earlier round."""
         keys = self.keys(queue)
-        answers = self._pipeline(
-            [("HMGET", keys.message(one), "state", "stub") for one in record_ids]
-        )
+        rounds = record_ids if isinstance(record_ids, Mapping) else dict.fromkeys(record_ids, 0)
+        known = [("HMGET", keys.message(one), "state", "stub", "round") for one in rounds]
         return {
             record_id
-            for record_id, answer in zip(record_ids, answers, strict=True)
-            if not isinstance(answer, Exception) and (answer[0] is None or answer[1] == b"1")
+            for (record_id, round_), answer in zip(
+                rounds.items(), self._pipeline(known), strict=True
+            )
+            if not isinstance(answer, Exception) and is_unknown(answer, round_)
         }
 
     def holdings(self, queue: str, consumer: str) -> dict[str, int]:

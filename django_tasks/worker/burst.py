@@ -45,7 +45,9 @@ def burst(
         broker.beat(queues, [name], register=True)
 
     broker.announce(queues)
-    Deliverer(broker, [alias]).relay()
+    deliverer = Deliverer(broker, [alias])
+    while not deliverer.relay_passes:
+        deliverer.relay()
     register()
     try:
         exchange = Exchange(name, list(queues), broker, Board(queues), is_strict, register)

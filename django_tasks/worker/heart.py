@@ -59,6 +59,7 @@ class Heart:
         pulses = self.broker.beat(self.queues, consumers, is_stopping=self.is_stopping)
         for queue, pulse in pulses.items():
             if pulse.unknown:  # reaped while they lived, or the broker lost its memory
+                self.eras[queue] = ""  # until all was said, also if the broker goes meanwhile
                 self.broker.beat(
                     [queue], pulse.unknown, register=True, is_stopping=self.is_stopping
                 )

@@ -97,8 +97,8 @@ class Keeper:
                     # The first relay asks for no lease: a burst must know that nothing it has to
                     # run is in the outbox, also where another worker has the duty.
                     is_first = self.signs is not None and not deliverer.relay_passes
-                    perform(duty, broker, None if is_first else self.name)
-                    due[duty.name] = time.monotonic() + duty.period
+                    pause = perform(duty, broker, None if is_first else self.name)
+                    due[duty.name] = time.monotonic() + pause
             if self.signs is not None and deliverer.relay_passes:
                 self.signs[0] = 1
             self.stopping.wait(max(min(due.values()) - time.monotonic(), 0.01))
