@@ -13,7 +13,7 @@ from hypothesis.stateful import precondition, rule
 
 from django_tasks.broker.message import Message, Outcome
 from tests.broker.machine_calls import CLOCK, CONSUMERS, LEASE, Calls, consumers, queues
-from tests.broker.world import FINAL, PREFIX, QUEUES, read
+from tests.broker.world import FINAL, PREFIX, QUEUES, era_of, read
 
 
 class Machine(Calls):
@@ -157,6 +157,9 @@ class Machine(Calls):
             assert new is not None
             assert (new["state"], new["consumer"]) == ("RUNNING", consumer)
             assert int(new["fence"]) == message.fence
+            assert new["era"] == era_of(line)
+            if old is not None and old["era"] != new["era"]:
+                assert new["doubt"] == "1", "if its process dies, its row is looked at first"
             was_charged = old is not None and old.get("charged") == old["fence"] and not is_his
             if was_charged and old is not None:
                 assert int(new["lost"]) == int(old["lost"]) - 1

@@ -270,6 +270,8 @@ class Calls(RuleBasedStateMachine):
             assert (m["state"], m["consumer"]) == ("RUNNING", consumer)
             assert int(m["fence"]) == int(m["revision"]) == message.fence
             old = self.past[queue].messages.get(message.id, {})
+            if message.doubt:  # whoever gets it next has to look too, until it was acked
+                assert (m.get("doubt"), m["era"]) == ("1", era_of(line))
             if message.id not in others:
                 assert message.fence > max(int(old["fence"]), int(old["revision"]))
 

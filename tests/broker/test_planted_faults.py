@@ -126,6 +126,18 @@ FAULTS = {
         "  return m.era ~= meta[1] and m.era ~= meta[2]",
         "  return true",
     ),
+    "who claims what is in doubt leaves no doubt to the next": (
+        6,
+        "_claim",
+        "then redis.call('HSET', message_key(id), 'era', v[5], 'doubt', v[4]) end",
+        "then end",
+    ),
+    "a hold that is re-asserted stays one of its old era": (
+        6,
+        "reassert",
+        "  if m.era ~= era then redis.call('HSET', m.key, 'era', era, 'doubt', '1') end",
+        "",
+    ),
     "what is in doubt runs at once": (
         6,
         "_claim",

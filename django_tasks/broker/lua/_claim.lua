@@ -65,7 +65,7 @@ local function claim_next(consumer, limit)
     redis.call('HSET', message_key(id), 'state', 'RUNNING', 'consumer', consumer, 'fence', fence,
                'revision', fence)
     -- Held in this era; if its consumer dies before it looked, the next one has to look.
-    if v[4] == '1' then redis.call('HSET', message_key(id), 'doubt', '1', 'era', v[5]) end
+    if v[4] == '1' then redis.call('HSET', message_key(id), 'era', v[5], 'doubt', v[4]) end
     holds[2 * i - 1], holds[2 * i] = id, fence
     unacked[2 * i - 1], unacked[2 * i] = NOW, id
     mark(id, v[8], fence)

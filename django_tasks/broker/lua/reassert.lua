@@ -31,6 +31,12 @@ local function remember(id, known, fence, first, last)
   take_hold(m, consumer, fence)
 end
 
+-- From now on it is a hold of this era; if its process dies, its row is looked at first.
+local function hold_on(m)
+  local era = present_era()
+  if m.era ~= era then redis.call('HSET', m.key, 'era', era, 'doubt', '1') end
+end
+
 -- It was taken from the living consumer: reaped, or forgotten by an old append-only file, which may
 -- know an earlier holder instead.
 local function take_again(m, fence)
@@ -53,7 +59,7 @@ while i < #ARGV do
       remember(id, m, fence, first, last)
       verdict = 1
     elseif is_holder(m, consumer, fence) then
-      redis.call('HSET', m.key, 'era', present_era())  -- it holds on: nobody else's is newer
+      hold_on(m)
       verdict = 1
     elseif is_held(m) then
       if is_outdated_hold(m, fence) then take_again(m, fence); verdict = 1 end
