@@ -28,8 +28,12 @@ lint: $(VENV)/dev.stamp
 	@$(BIN)/python -m mypy
 	@$(BIN)/python -m django makemigrations --check --dry-run --settings tests.settings
 
+# make faults SCENARIO=old_dump runs what has that in its name; its ledger is printed
 faults: $(VENV)/dev.stamp
-	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q tests/broker/test_machine.py
+ifeq ($(SCENARIO),)
+	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q --timeout 1800 tests/broker/test_machine.py
+endif
+	@$(BIN)/python -m pytest -q -s -m faults tests/faults $(if $(SCENARIO),-k "$(SCENARIO)")
 
 # make bench CASES="never-1 idle*" runs some of them, QUICK=1 a smoke test; docs/benchmarks.md
 bench: $(VENV)/dev.stamp
