@@ -7,7 +7,7 @@
 -- returns    verdicts (per outcome 1 accepted, 0 refused, -1 unknown here: re-assert, then repeat)
 --            and the claimed messages, as claim returns them
 -- dirty      each message accepted or claimed
--- uses       _numbers _now _keys _message _hold _dirty _ready _finish _dead _count _attempts _era _usual _claim
+-- uses       _numbers _now _keys _message _hold _dirty _ready _released _finish _dead _count _attempts _era _usual _claim
 -- repeats    the acknowledgement: the same fence gets the same answer and counts once; not the claim
 
 local FINAL = {succeeded = 'SUCCESSFUL', failed = 'FAILED', cancelled = 'CANCELLED',
@@ -23,30 +23,10 @@ local function is_accepted(m, fence)
   return not is_final(m) and fence >= m.fence
 end
 
--- Held by the consumer itself (mostly), or waiting in line since a reap.
-local released = {}
-local function leave_place(m)
-  if not is_held(m) then
-    leave_line(m)
-  elseif m.consumer == consumer then
-    released[#released + 1] = m.id
-  else
-    drop_hold(m)  -- an outdated one
-  end
-end
-
-local function write_released()
-  for j = 1, #released, 1000 do
-    local last = math.min(j + 999, #released)
-    redis.call('ZREM', UNACKED, unpack(released, j, last))
-    redis.call('HDEL', consumer_key(consumer), unpack(released, j, last))
-  end
-end
-
 local function settle(m, fence, outcome, delay, first, last)
   m.fence = math.max(m.fence, fence)  -- the broker may have gone back before this very claim
   local stamp = next_stamp(m)
-  leave_place(m)
+  leave_place(m, consumer)
   undo_charge(m)
   if outcome == 'dropped' or outcome == 'settled' then  -- its row is gone, or final already
     redis.call('DEL', m.key)
@@ -117,7 +97,7 @@ for _ = 1, outcomes do
   verdicts[#verdicts + 1] = verdict
   i = i + 6 + length
 end
-write_released()
+write_released(consumer)
 local claimed = claim_next(consumer, limit)
 write_dirty_marks()
 write_counts()
