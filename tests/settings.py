@@ -1,10 +1,12 @@
-"""Settings of the tests: SQLite unless UNCUT_TEST_DATABASE says "postgres" (or "mysql")."""
+"""Settings of the tests: SQLite unless UNCUT_TEST_DATABASE says "postgres" or "mysql"."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+from tests.mysql_driver import require_driver
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = "only for tests"
@@ -64,9 +66,20 @@ _POSTGRES = {
     "PORT": os.environ.get("PGPORT", "5432"),
     "TEST": {"NAME": f"test_uncut_{os.getpid()}"},
 }
-DATABASES = {
-    "default": {"postgres": _POSTGRES}.get(os.environ.get("UNCUT_TEST_DATABASE", ""), _SQLITE)
+_MYSQL = {
+    "ENGINE": "django.db.backends.mysql",
+    "NAME": "",
+    "USER": os.environ.get("MYSQL_USER", "root"),
+    "PASSWORD": os.environ.get("MYSQL_PWD", ""),
+    "HOST": os.environ.get("MYSQL_HOST", "127.0.0.1"),
+    "PORT": os.environ.get("MYSQL_TCP_PORT", "3306"),
+    "TEST": {"NAME": f"test_uncut_{os.getpid()}", "CHARSET": "utf8mb4"},
 }
+SERVERS = {"sqlite": _SQLITE, "postgres": _POSTGRES, "mysql": _MYSQL}
+_CHOSEN = os.environ.get("UNCUT_TEST_DATABASE") or "sqlite"
+if _CHOSEN == "mysql":
+    require_driver()
+DATABASES = {"default": SERVERS[_CHOSEN]}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Each test that needs a broker starts or is given one (conftest.py); nothing listens here.

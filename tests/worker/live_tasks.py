@@ -115,7 +115,8 @@ def break_connection() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        mine = {"mysql": "KILL CONNECTION_ID()"}
+        cursor.execute(mine.get(connection.vendor, "SELECT pg_terminate_backend(pg_backend_pid())"))
 
 
 @django_task(retries=0)

@@ -130,7 +130,9 @@ def test_with_traceback_what_can_not_start_exits_with_2_too(site: Site) -> None:
 def test_a_database_that_is_not_migrated_is_told_the_cure(
     make_site: MakeSite, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    empty = "postgres" if connection.vendor == "postgresql" else str(tmp_path / "empty.sqlite3")
+    empty = {"postgresql": "postgres", "mysql": "mysql"}.get(
+        connection.vendor, str(tmp_path / "empty.sqlite3")
+    )
     site = make_site(database={"NAME": empty})
 
     worker = site.launch("--processes", "1", *options)
