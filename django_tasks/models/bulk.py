@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ TOLD = (
     " error_message traceback"
 ).split()
 CHUNK = 5000  # rows of one statement
+PACKET_ROWS, PACKET_BYTES = 500, 1_000_000  # of one where the server bounds it; bytes: about
 
 
 def insert_records(records: Sequence[TaskRecord], using: str) -> None:
@@ -40,6 +41,10 @@ def insert_records(records: Sequence[TaskRecord], using: str) -> None:
                 _insert_records(records[start : start + CHUNK], using)
         for record in records:
             record._state.adding, record._state.db = False, using
+    elif connections[using].vendor == "mysql":  # bulk_create bounds a statement by its rows only
+        with transaction.atomic(using=using, savepoint=False):
+            for chunk in _packets(records):
+                TaskRecord.objects.using(using).bulk_create(chunk)
     else:
         TaskRecord.objects.using(using).bulk_create(records)
 
@@ -47,9 +52,21 @@ def insert_records(records: Sequence[TaskRecord], using: str) -> None:
 def insert_missing_records(records: Sequence[TaskRecord], using: str) -> set[UUID]:
     """INSERT … DO NOTHING: for ``record="after"``, whose rows the mirror writes. Returns the ids of
     those that are written whole now; the others may have been there."""
-    if connections[using].vendor == "postgresql":
+    connection = connections[using]
+    if connection.vendor == "postgresql":
         return _insert_records(records, using, "ON CONFLICT DO NOTHING RETURNING id")
-    TaskRecord.objects.using(using).bulk_create(records, ignore_conflicts=True)
+    # Not INSERT IGNORE or OR IGNORE: they also pass over a row with a value that is refused.
+    key = connection.ops.quote_name("id")
+    ending = "ON CONFLICT DO NOTHING"
+    if connection.vendor == "mysql":  # the primary key is the only one that is unique
+        ending = f"ON DUPLICATE KEY UPDATE {key} = {key}"
+    fields = TaskRecord._meta.concrete_fields
+    values = operator.attrgetter(*(field.attname for field in fields))
+    insert, _, row = _insert_statement(connection).rpartition(" VALUES ")
+    with transaction.atomic(using=using, savepoint=False), connection.cursor() as cursor:
+        for chunk in _packets(records):
+            rows, parameters = _prepared(connection, fields, list(map(values, chunk)), row, ", ")
+            cursor.execute(f"{insert} VALUES {rows} {ending}", parameters)
     return set()
 
 
@@ -63,6 +80,8 @@ def write_attempts(rows: Sequence[Sequence[Any]], using: str) -> None:
         ending = f"ON CONFLICT (record_id, fence) DO UPDATE SET {told}"
         _insert(TaskAttempt, fields, rows, using, ending)
         return
+    # On MySQL this is ON DUPLICATE KEY UPDATE, which heeds every unique key; the other one is the
+    # id, which the database gives.
     names = [field.attname for field in fields]
     attempts = [TaskAttempt(**dict(zip(names, row, strict=True))) for row in rows]
     unique = (
@@ -102,6 +121,19 @@ def _insert_statement(connection: Any) -> str:
 
 
 _insert_statements: dict[str, str] = {}  # by vendor
+
+
+def _packets(records: Sequence[TaskRecord]) -> Iterator[Sequence[TaskRecord]]:
+    """In chunks that are far below ``max_allowed_packet``, also where each character is escaped,
+    and below the number of parameters that SQLite takes."""
+    start = size = 0
+    for i, record in enumerate(records):
+        added = 500 + len(record.description) + len(repr(record.args)) + len(repr(record.kwargs))
+        if i - start >= PACKET_ROWS or (size and size + added > PACKET_BYTES):
+            yield records[start:i]
+            start, size = i, 0
+        size += added
+    yield records[start:]
 
 
 def _insert_records(records: Sequence[TaskRecord], using: str, ending: str = "") -> set[UUID]:
@@ -153,11 +185,16 @@ def _guard(connection: Any) -> str:
     final = ", ".join(f"'{state.value}'" for state in sorted(FINAL))
     row = quote(TaskRecord._meta.db_table)
     return (
-        f"{row}.{quote('id')} = v.{quote('id')} AND ({row}.{quote('round')} < v.{quote('round')}"
+        f"({row}.{quote('round')} < v.{quote('round')}"
         f" OR ({row}.{quote('round')} = v.{quote('round')}"
         f" AND {row}.{quote('status')} NOT IN ({final})"
         f" AND {row}.{quote('revision')} <= v.{quote('revision')}))"
     )
+
+
+def _same_id(connection: Any) -> str:
+    quote = connection.ops.quote_name
+    return f"{quote(TaskRecord._meta.db_table)}.{quote('id')} = v.{quote('id')}"
 
 
 def _assignments(connection: Any, fields: Iterable[Any], target: str = "") -> str:
@@ -177,7 +214,7 @@ def _update_from_unnest(
     table = connection.ops.quote_name(TaskRecord._meta.db_table)
     statement = (
         f"UPDATE {table} SET {_assignments(connection, fields)}"
-        f" FROM ({selected}) AS v WHERE {_guard(connection)}"
+        f" FROM ({selected}) AS v WHERE {_same_id(connection)} AND {_guard(connection)}"
     )
     return statement, parameters
 
@@ -210,7 +247,8 @@ def _update_from_values(
         # UPDATE is its first word: of a statement that begins with WITH, sqlite3 counts no rows.
         (
             f"UPDATE {quote(TaskRecord._meta.db_table)} SET {_assignments(connection, fields)}"
-            f" FROM (SELECT {named} FROM (VALUES {values})) AS v WHERE {_guard(connection)}"
+            f" FROM (SELECT {named} FROM (VALUES {values})) AS v"
+            f" WHERE {_same_id(connection)} AND {_guard(connection)}"
         ),
         parameters,
     )
@@ -225,8 +263,11 @@ def _update_join(
     named = ", ".join(f"%s AS {quote(field.column)}" for field in fields)
     selects, parameters = _prepared(connection, fields, rows, f"SELECT {named}", " UNION ALL ")
     return (
+        # STRAIGHT_JOIN: the given rows are walked and each finds its own by the primary key, so no
+        # other is read or locked.
         (
-            f"UPDATE {table} JOIN ({selects}) AS v ON {table}.{quote('id')} = v.{quote('id')}"
+            f"UPDATE ({selects}) AS v STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY)"
+            f" ON {_same_id(connection)}"
             f" SET {_assignments(connection, fields, f'{table}.')} WHERE {_guard(connection)}"
         ),
         parameters,

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskAttempt, TaskRecord, bulk
 from django_tasks.models.bulk import (
     MIRRORED,
     TOLD,
@@ -219,3 +219,56 @@ def test_json_that_is_written_as_it_came_is_read_as_what_it_says(text: str) -> N
     for record in records:
         record.refresh_from_db()
         assert record.return_value == json.loads(text)
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="ids that are text are MySQL's")
+def test_ids_that_are_text_are_found_whatever_their_collation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection.features, "has_native_uuid_field", False)
+    with connection.cursor() as cursor:  # only this session sees it, instead of the table
+        cursor.execute("CREATE TEMPORARY TABLE uncut_twin LIKE django_tasks_taskrecord")
+        cursor.execute(
+            "ALTER TABLE uncut_twin MODIFY id char(32) CHARACTER SET utf8mb4"
+            " COLLATE utf8mb4_unicode_ci NOT NULL"
+        )
+        cursor.execute("CREATE TEMPORARY TABLE django_tasks_taskrecord LIKE uncut_twin")
+        cursor.execute("DROP TEMPORARY TABLE uncut_twin")
+    try:
+        record, other = made(), made()
+
+        assert update_records([row(record, **FULL), row(other)], using="default") == 2
+
+        record.refresh_from_db()
+        assert {name: getattr(record, name) for name in FULL} == FULL
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TEMPORARY TABLE django_tasks_taskrecord")
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="the plan is MySQL's")
+def test_the_update_walks_what_is_given_and_finds_each_row_by_its_key() -> None:
+    records = [made() for _ in range(3)]
+    fields: list[Any] = [TaskRecord._meta.get_field(name) for name in MIRRORED]
+    statement, parameters = bulk._update_join(connection, fields, [row(one) for one in records])
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}", parameters)
+        names = [column[0] for column in cursor.description or ()]
+        steps = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+    found = {step["table"]: (step["type"], step["key"]) for step in steps}
+    assert found["django_tasks_taskrecord"] == ("eq_ref", "PRIMARY")
+    assert steps[0]["table"] == "<derived2>"
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="packets are MySQL's")
+def test_no_statement_is_larger_than_a_packet() -> None:
+    records = [TaskRecord(task_name="t", args=['"' * 400_000]) for _ in range(12)]
+
+    with CaptureQueriesContext(connection) as queries:
+        insert_records(records, using="default")
+
+    sizes = [len(one["sql"]) for one in queries if "INSERT" in one["sql"]]
+    assert max(sizes) < 4_000_000
+    assert TaskRecord.objects.count() == 12

@@ -10,8 +10,8 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_tasks.models import TaskRecord
-from django_tasks.models.fields import escape, unescape
+from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models.fields import AnyJSONField, AnyTextField, escape, unescape
 
 texts = st.text(st.characters()) | st.text(st.sampled_from("\x00\ud800\udfff\ue01b0bea\\u"))
 values = st.recursive(
@@ -130,4 +130,26 @@ def test_none_is_null() -> None:
     assert TaskRecord.objects.get(return_value__isnull=True) == record
     with connection.cursor() as cursor:
         cursor.execute("SELECT return_value FROM django_tasks_taskrecord")
-        assert cursor.fetchall() == [(None,)]
+        assert list(cursor.fetchall()) == [(None,)]
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="elsewhere text is Unicode")
+@pytest.mark.django_db
+def test_text_is_utf8mb4_whatever_the_database_is() -> None:
+    fields = [
+        field
+        for model in (TaskRecord, TaskAttempt)
+        for field in model._meta.concrete_fields
+        if isinstance(field, AnyTextField | AnyJSONField)
+    ]
+
+    assert len(fields) == 12
+    for field in fields:
+        assert "CHARACTER SET utf8mb4" in field.db_parameters(connection)["type"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT character_set_name FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND table_name LIKE 'django_tasks_task%'"
+            " AND data_type = 'longtext'"
+        )
+        assert list(cursor.fetchall()) == [("utf8mb4",)]

@@ -136,6 +136,8 @@ def conditions() -> dict[str, str]:
 
 @pytest.mark.django_db
 def test_indexes_are_partial_where_the_database_can() -> None:
+    if not connection.features.supports_partial_indexes:
+        pytest.skip("MySQL knows no index with a condition; it has them whole")
     found = conditions()
 
     pending = found["taskrecord_pending"].partition("WHERE")[2]
@@ -147,10 +149,16 @@ def test_indexes_are_partial_where_the_database_can() -> None:
 
 
 @pytest.mark.django_db
+def test_django_has_nothing_to_say_of_our_models() -> None:
+    assert TaskRecord.check(databases=["default"]) == []
+    assert TaskAttempt.check(databases=["default"]) == []
+
+
+@pytest.mark.django_db
 def test_there_are_no_more_indexes_than_are_asked_for() -> None:
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, "django_tasks_taskrecord")
-    indexes = {name for name, facts in found.items() if facts["index"]}
+    indexes = {name for name, facts in found.items() if facts["index"] and not facts["primary_key"]}
     primary = [name for name, facts in found.items() if facts["primary_key"]]
 
     ours = {"taskrecord_pending", "taskrecord_unfinished", "taskrecord_failed", "taskrecord_task"}
