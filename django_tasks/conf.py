@@ -18,6 +18,7 @@ from django_tasks.errors import InvalidSettings
 from django_tasks.states import Recording
 
 DEFAULT_ALIAS = "default"
+SAME_DATABASE = "same"  # of the option and the setting: the one whose atomic block is open
 MOST = 1_000_000_000  # seconds (30 years) or bytes: what the server's clock and memory can hold
 
 
@@ -37,6 +38,9 @@ class TaskSettings:
     modules: tuple[str, ...] = ()
     # Where the calls of tasks that do not say are written: "first", "after" or "never".
     record: str = Recording.FIRST.value
+    # Alias of the database for the records of tasks that name none; "same": the one whose atomic
+    # block is open. Default: what the routers say.
+    database: str = ""
     # Seconds a finished message stays in the broker for who reads its result.
     result_ttl: int = 3600
     # Bytes that the JSON of one call's arguments may take.
@@ -115,6 +119,11 @@ def _checked(key: Any, value: Any, where: str) -> Any:
             f"{where}[{key!r}] is {value!r}; it must be one of"
             f" {', '.join(map(repr, Recording.values()))}."
         )
+    if field.name == "database" and value not in ("", SAME_DATABASE, *settings.DATABASES):
+        raise InvalidSettings(
+            f"{where}[{key!r}] is {value!r}; it must be {SAME_DATABASE!r} or one of DATABASES:"
+            f" {', '.join(map(repr, settings.DATABASES))}."
+        )
     if field.name == "prefix" and set("{} \n").intersection(value):
         raise InvalidSettings(
             f"{where}[{key!r}] is {value!r}; a prefix has no braces and no spaces, since the"
@@ -141,7 +150,7 @@ def our_options() -> Mapping[str, Any]:
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting in ("DJANGO_TASKS", "TASKS", "BASE_DIR"):
+    if setting in ("DJANGO_TASKS", "TASKS", "BASE_DIR", "DATABASES"):
         task_settings.cache_clear()
 
 

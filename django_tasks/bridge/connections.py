@@ -53,6 +53,18 @@ def end_run(outer: frozenset[str]) -> None:
         _care(outer)
 
 
+def open_transactions() -> list[str]:
+    """Aliases with an ``atomic`` block open in this thread, save those of test cases."""
+    return [
+        one.alias
+        for one in _here.connections
+        if one.in_atomic_block
+        and one.alias in connections
+        and connections[one.alias] is one
+        and not all(getattr(block, "_from_testcase", False) for block in one.atomic_blocks)
+    ]
+
+
 def usable(database: str) -> Any:
     """The connection, after it was closed if it broke: the next query opens another."""
     connection = connections[database]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError
 
+from django_tasks.bridge.databases import warn_of_other_transaction
 from django_tasks.bridge.translate import to_message
 from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Message
@@ -44,6 +45,8 @@ def enqueue(drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         by_database.setdefault(draft.database, []).append(draft)
     for database, group in by_database.items():
+        if len(connections.settings) > 1:
+            warn_of_other_transaction(database)
         rows = [draft.record for draft in group if draft.recording == Recording.FIRST]
         if rows:
             insert_records(rows, using=database)

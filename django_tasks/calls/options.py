@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from django_tasks.calls.retries import Backoff, RetryPolicy, to_backoff, to_seconds
+from django_tasks.conf import SAME_DATABASE
 from django_tasks.errors import InvalidTaskOptions
 from django_tasks.states import Recording
 
@@ -42,7 +43,8 @@ class TaskOptions:
     max_lost: int = 3
     # Where a call is written (law 2); "" means the setting RECORD.
     record: str = ""
-    # Alias of the record's database; "" means what the routers say.
+    # Alias of the record's database, or "same": the one whose atomic block is open. "" means the
+    # setting DATABASE, else what the routers say.
     database: str = ""
     # The body and its SUCCESSFUL in one transaction of the record's database (law 7).
     atomic: bool = False
@@ -161,9 +163,9 @@ def _yes_or_no(name: str, value: Any) -> bool:
 
 
 def _alias(name: str, value: Any) -> str:
-    if value and value not in settings.DATABASES:
+    if value and value != SAME_DATABASE and value not in settings.DATABASES:
         raise InvalidTaskOptions(
-            f"{name} is {value!r}; it must be one of DATABASES:"
+            f"{name} is {value!r}; it must be {SAME_DATABASE!r} or one of DATABASES:"
             f" {', '.join(map(repr, settings.DATABASES))}."
         )
     return str(value)

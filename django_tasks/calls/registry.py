@@ -140,13 +140,13 @@ def queue_names(backend: str | None = None) -> list[str]:
     return sorted(named | {"default"}, key=lambda name: (name != "default", name))
 
 
-def databases() -> set[str]:
-    """Aliases that tasks name for their records, besides what the routers say."""
-    return {
-        task.options.database
-        for task in _tasks.values()
-        if hasattr(task, "options") and task.options.database
-    }
+def databases() -> list[str]:
+    """Every alias that may hold records; the routers' first."""
+    from django_tasks.bridge.databases import record_databases
+
+    return record_databases(
+        task.options.database for task in _tasks.values() if hasattr(task, "options")
+    )
 
 
 def discover(aliases: Iterable[str] = ("default",)) -> None:

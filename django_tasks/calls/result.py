@@ -12,6 +12,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import DatabaseError
 
 from django_tasks import framework
 from django_tasks.calls import registry
@@ -176,7 +177,7 @@ def load(
     """The result with this id. ``queue``, ``database``, ``known``: what the caller knows of it.
 
     Raises ``ResultNotFound``."""
-    from django_tasks.models import TaskRecord
+    from django_tasks.bridge.databases import read_record
 
     checked = _checked_id(record_id)
     record = None
@@ -193,7 +194,7 @@ def load(
             known = _from_record(record, alias, database)
         return _from_snapshot(snapshot, known)
     if record is None and database:
-        record = TaskRecord.objects.using(database).filter(id=checked).first()
+        record = read_record(checked, database)
     if record is None:
         _require_committed(str(checked))
         raise ResultNotFound(
@@ -216,16 +217,21 @@ def _require_committed(record_id: str) -> None:
 
 def _find_row(record_id: UUID) -> tuple[TaskRecord | None, str]:
     """The row and the alias of its database; where there is none, the alias it would have."""
-    from django.db import router
+    from django_tasks.bridge.databases import read_record
 
-    from django_tasks.models import TaskRecord
-
-    first = router.db_for_write(TaskRecord)
-    for database in (first, *sorted(registry.databases() - {first})):
-        record = TaskRecord.objects.using(database).filter(id=record_id).first()
+    databases = registry.databases()
+    away: DatabaseError | None = None
+    for database in databases:
+        try:
+            record = read_record(record_id, database)
+        except DatabaseError as error:
+            away = error  # it may be in another
+            continue
         if record is not None:
             return record, database
-    return None, first
+    if away is not None:
+        raise away
+    return None, databases[0]
 
 
 def _enqueued_by(record: TaskRecord, asked: str) -> str:

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
-
 from django_tasks.calls.arguments import checked_size, describe, normalize
 from django_tasks.calls.options import (
     TaskOptions,
@@ -39,6 +37,7 @@ class Signature:
     def draft(self) -> Draft:
         """The row that this call will be. Raises ``TaskArgumentError``."""
         # Late: tasks are defined before the app registry is ready.
+        from django_tasks.bridge.databases import database_for
         from django_tasks.bridge.outbox import Draft
         from django_tasks.models import TaskRecord
 
@@ -81,7 +80,7 @@ class Signature:
             record=record,
             recording=options.record or settings.record,
             alias=task.backend,
-            database=options.database or router.db_for_write(TaskRecord),
+            database=database_for(options.database, settings.database),
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
-from django.db import DatabaseError, close_old_connections, router
+from django.db import DatabaseError, close_old_connections
 
 from django_tasks.bridge.deliver import RELAYED, UNFINISHED, Delivered, deliver
 from django_tasks.broker import Broker
@@ -19,16 +19,16 @@ from django_tasks.models import TaskRecord
 logger = logging.getLogger("django_tasks.keeper")
 
 QUIET = 3.0  # seconds of an era in which nothing in doubt runs and nothing is delivered
+MOST_PATIENCE = 60.0  # seconds for which a database that hangs is not asked
 REBUILD_PAUSE = 0.02  # seconds between batches: a million rows must not stampede
 SLICE = 0.5  # seconds that a duty walks at a time: the others are due, and its lease is short
 
 
 def record_databases() -> list[str]:
-    """The aliases that may hold records: the one routers write to, and those that tasks name."""
+    """Every alias that may hold records; the one routers write to first."""
     from django_tasks.calls import registry
 
-    first = router.db_for_write(TaskRecord)
-    return [first, *sorted(registry.databases() - {first})]
+    return registry.databases()
 
 
 @dataclass(slots=True)
@@ -175,15 +175,27 @@ def rebuild_now(broker: Broker, aliases: Sequence[str], queue: str | None = None
 
 def each_database(visit: Callable[[str], None]) -> None:
     """Visit every database of records. One that is away is left for the next time, and its
-    ``DatabaseError`` raised when the others were visited."""
+    ``DatabaseError`` raised when the others were visited.
+
+    One that takes long to say so (a host that does not answer) is asked seldom."""
     away: DatabaseError | None = None
     for database in record_databases():
+        began = time.monotonic()
+        known = _away.get(database)
+        if known is not None and began < known[0]:
+            away = known[1]
+            continue
         try:
             visit(database)
+            _away.pop(database, None)
         except DatabaseError as error:
-            away = error
+            away, now = error, time.monotonic()
+            _away[database] = (now + min(10 * (now - began), MOST_PATIENCE), error)
     if away is not None:
         raise away
+
+
+_away: dict[str, tuple[float, DatabaseError]] = {}  # until when (monotonic), and what it said
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The keeper: the worker's one process that talks to the database.
 
-Two threads, each with its own connections: the mirror, and the duties."""
+Threads, each with its own connections: a mirror for each database, so that one that is away or
+hangs stops no other, and the duties."""
 
 from __future__ import annotations
 
@@ -48,10 +49,15 @@ class Keeper:
         """Until SIGTERM: the mirror ends its batch, a duty its step."""
         signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threads = [
-            threading.Thread(target=self._mirror, name="mirror", daemon=True),
-            threading.Thread(target=self._perform_duties, name="duties", daemon=True),
-        ]
+        databases = record_databases()
+        threads = [threading.Thread(target=self._perform_duties, name="duties", daemon=True)]
+        for one in databases:
+            called = f" of {one!r}" if len(databases) > 1 else ""
+            threads.append(
+                threading.Thread(
+                    target=self._mirror, args=(one, called), name=f"mirror-{one}", daemon=True
+                )
+            )
         for thread in threads:
             thread.start()
         while not self.stopping.wait(0.5):
@@ -59,31 +65,33 @@ class Keeper:
         for thread in threads:
             thread.join(timeout=5)
 
-    def _mirror(self) -> None:
+    def _mirror(self, database: str, called: str) -> None:
         broker = Broker(self.settings)
-        shares_one_lock = any(connections[one].vendor == "sqlite" for one in record_databases())
+        shares_one_lock = connections[database].vendor == "sqlite"
         has_failed = False  # said once until it succeeds
         while not self.stopping.is_set():
             began = time.monotonic()
             try:
-                copied = mirror_all(broker, self.name)
+                copied = mirror_all(broker, self.name, [database])
                 pause = (0.0 if copied >= BATCH_ROWS else BUSY_PAUSE) if copied else IDLE_PAUSE
                 if copied and shares_one_lock:  # half of the time is theirs who also want to write
                     pause = max(pause, time.monotonic() - began)
                 if has_failed:
-                    logger.info("The mirror goes on")
+                    logger.info("The mirror%s goes on", called)
                 has_failed = False
             except (BrokerError, DatabaseError) as error:
                 if not has_failed:
-                    logger.warning("The mirror waits: %s", error)
+                    logger.warning("The mirror%s waits: %s", called, error)
                 has_failed, pause = True, AWAY_PAUSE
             except Exception:
                 if not has_failed:
-                    logger.exception("The mirror failed; it is tried again")
+                    logger.exception("The mirror%s failed; it is tried again", called)
                 has_failed, pause = True, AWAY_PAUSE
             close_old_connections()
             self.stopping.wait(pause)
-        _let_go(broker, self.name, lambda: [f"mirror-{name}" for name in broker.queue_names()])
+        _let_go(
+            broker, self.name, lambda: [_lease(name, database) for name in broker.queue_names()]
+        )
 
     def _perform_duties(self) -> None:
         broker = Broker(self.settings)
@@ -115,16 +123,24 @@ def _let_go(broker: Broker, owner: str, names: Callable[[], list[str]]) -> None:
     broker.close()
 
 
-def mirror_all(broker: Broker, owner: str | None = None) -> int:
+def _lease(queue: str, database: str) -> str:
+    return f"mirror-{database}-{queue}"
+
+
+def mirror_all(
+    broker: Broker, owner: str | None = None, databases: Sequence[str] | None = None
+) -> int:
     """One batch of each queue and database; returns how many messages were looked at.
 
-    ``owner``: who asks for the queue's lease; None: mirror without one (always correct). Raises
-    ``DatabaseError`` if a database is away and no other had anything to be written."""
+    ``owner``: who asks for the lease of a queue and database; None: mirror without one (always
+    correct). ``databases``: None means all. Raises ``DatabaseError`` if a database is away and no
+    other had anything to be written."""
     copied = 0
     away: DatabaseError | None = None
     queues = sorted(broker.queue_names())
-    for queue, database in broker.dirty_places(queues, record_databases()):
-        if owner is None or broker.lease(f"mirror-{queue}", owner, MIRROR_LEASE):
+    places = record_databases() if databases is None else databases
+    for queue, database in broker.dirty_places(queues, places):
+        if owner is None or broker.lease(_lease(queue, database), owner, MIRROR_LEASE):
             try:
                 copied += mirror(broker, queue, database)
             except DatabaseError as error:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.db import connections
 
 from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
-from django_tasks.models import TaskAttempt, TaskRecord
+from tests import databases
 from tests.bridge.steps import Interrupted
 
 
@@ -27,23 +25,22 @@ def broker(queue: TaskSettings) -> Iterator[Broker]:
 @pytest.fixture
 def other_database(tmp_path: Path) -> Iterator[str]:
     """The alias of a second database that has our tables."""
-    settings = {
-        **connections.databases["default"],
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(tmp_path / "other.sqlite3"),
-        "OPTIONS": {},
-        "CONN_MAX_AGE": None,
-    }
-    connections.databases["other"] = settings
-    connection: Any = connections["other"]
-    connection.connect()  # directly: a test may not connect to an alias its marker does not name
-    with connection.schema_editor() as editor:
-        editor.create_model(TaskRecord)
-        editor.create_model(TaskAttempt)
-    yield "other"
-    connection.close()
-    del connections.databases["other"]
-    del connections["other"]
+    with databases.other_database(tmp_path, on_server=False) as alias:
+        yield alias
+
+
+@pytest.fixture
+def third_database(tmp_path: Path) -> Iterator[str]:
+    """One more."""
+    with databases.other_database(tmp_path, "third", on_server=False) as alias:
+        yield alias
+
+
+@pytest.fixture
+def database_elsewhere(tmp_path: Path) -> Iterator[str]:
+    """A second database, on another server if there is one."""
+    with databases.other_database(tmp_path, on_server=True) as alias:
+        yield alias
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ class Site:
     tasks: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     database: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)  # further aliases of DATABASES
     workers: list[Worker] = field(default_factory=list)
     path: str = ""  # a folder to import from
 
@@ -137,6 +138,7 @@ class Site:
             "tasks": self.tasks,
             "settings": self.settings,
             "database": {**self.database, "NAME": self.database_name()},
+            "others": self.others,
         }
         kept = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
         return {
@@ -233,7 +235,8 @@ class Site:
     def record(self, result: Any, status: str = "", timeout: float = WAIT) -> TaskRecord:
         """The record, once its row says ``status`` (else: once it is final)."""
         wanted = {status} if status else FINAL
-        rows = TaskRecord.objects.filter(id=result.id)
+        database = getattr(result, "database", "default")
+        rows = TaskRecord.objects.using(database).filter(id=result.id)
         try:
             wait_until(rows.filter(status__in=wanted).exists, timeout)
         except AssertionError:
