@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
 from django_tasks.bridge.connections import usable
+from django_tasks.bridge.database_errors import is_lost, is_one_lock, is_passing, is_refusal
 from django_tasks.bridge.translate import (
     to_attempts,
     to_record,
@@ -30,6 +31,7 @@ logger = logging.getLogger("django_tasks.mirror")
 BATCH_ROWS = 500
 BATCH_BYTES = 1_000_000
 LOCK_TIMEOUT = 2  # seconds
+TRIES = 3  # of a batch, while what fails is a deadlock or a connection that broke
 SKIP_LOCKED_FOR = 30.0  # seconds after such a time-out: asking costs a query a batch
 
 # What a value may do to a statement; also one nested too deep for Python, or too big a number.
@@ -93,7 +95,7 @@ def _is_record(snapshot: Snapshot) -> bool:
     return snapshot.state in STATES
 
 
-def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
+def _write(queue: str, database: str, batch: list[Snapshot], tries: int = 1) -> list[Mark]:
     """Write a batch; on an error halve it until the culprit is alone."""
     if not batch:
         return []
@@ -101,9 +103,15 @@ def _write(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
         return _write_at_once(queue, database, batch)
     except (OperationalError, InterfaceError) as error:
         _require_database(database)
-        if "database is locked" in str(error):
-            raise  # SQLite's one lock, not a row's: each half would wait for it anew
-        if _begin_to_skip_locked(database):
+        if is_one_lock(error):
+            raise  # each half would wait for it anew
+        if is_passing(error) and tries < TRIES:
+            return _write(queue, database, batch, tries + 1)
+        # A statement over max_allowed_packet may end as a connection that is lost.
+        refused = is_refusal(error) or (is_lost(error) and batch[0].size > BATCH_BYTES)
+        if refused and len(batch) == 1:
+            return _write_without_values(queue, database, batch[0], error)
+        if not refused and not is_passing(error) and _begin_to_skip_locked(database):
             return _write(queue, database, batch)
         if len(batch) == 1:
             _warn(queue, batch[0], "can't be written now and is tried again later", error)
@@ -154,8 +162,10 @@ def _require_database(database: str) -> None:
 
 
 def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mark]:
+    connection = connections[database]
+    is_outermost = not connection.in_atomic_block
     with transaction.atomic(using=database):
-        _bound_lock_waits(database)
+        _bound_lock_waits(connection, is_outermost)
         locked = _locked(database, batch) if _skips_locked(database) else frozenset()
         for snapshot in batch:
             if snapshot.id in locked:
@@ -179,13 +189,20 @@ def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mar
     ]
 
 
-def _bound_lock_waits(database: str) -> None:
-    connection = connections[database]
+def _bound_lock_waits(connection: Any, is_outermost: bool) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
         elif connection.vendor == "mysql":
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT}")
+            # No SET LOCAL there; rows and, for who alters the table, its definition.
+            cursor.execute(
+                f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT},"
+                f" lock_wait_timeout = {LOCK_TIMEOUT}"
+            )
+            # What a row says that was not written is asked after the UPDATE: a snapshot from
+            # before it would not know who wrote it meanwhile. Django's own default.
+            if is_outermost and connection.isolation_level != "read committed":
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
 def _skips_locked(database: str) -> bool:
