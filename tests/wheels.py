@@ -102,5 +102,9 @@ def _digest(text: str) -> str:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
+    # With a PYTHONPATH pip would find a clone's own metadata there, and install nothing.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd="/", env=environment
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

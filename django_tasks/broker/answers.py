@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django_tasks.broker.message import Message
+from django_tasks.broker.message import USUAL, Message
 from django_tasks.states import FINAL
 
 
@@ -92,8 +92,8 @@ def is_unknown(answer: Sequence[bytes | None], round_: int) -> bool:
     state, stub, known_round = answer
     if state is None or stub == b"1":
         return True
-    is_earlier = known_round is not None and known_round.isdigit() and int(known_round) < round_
-    return is_earlier and text_of(state) in FINAL
+    known = known_round or USUAL["round"].encode()
+    return known.isdigit() and int(known) < round_ and text_of(state) in FINAL
 
 
 def as_dict(raw: Any) -> dict[bytes, bytes]:
