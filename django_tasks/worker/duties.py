@@ -73,8 +73,12 @@ class Deliverer:
     def relay(self) -> float | None:
         """Push committed rows that the broker has not seen."""
         walk = self._relaying = self._relaying or Walk(partial(self._deliver, RELAYED, None))
-        if not walk.go_on(time.monotonic() + SLICE):
-            return 0.0
+        try:
+            if not walk.go_on(time.monotonic() + SLICE):
+                return 0.0
+        except DatabaseError:
+            walk.done.clear()  # new rows of those that answer do not wait for the one that is away
+            raise
         self._relaying = None
         self.relay_passes += 1
         return None

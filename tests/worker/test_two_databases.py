@@ -106,6 +106,26 @@ def test_one_that_is_away_stops_no_task_and_no_row_of_the_other(site: Site, othe
     assert site.record(far, "SUCCESSFUL").return_value == 2
 
 
+def test_law_2_new_rows_are_relayed_though_another_database_is_away(site: Site, other: str) -> None:
+    broker = Broker(site.broker.settings)
+    deliverer = Deliverer(broker, ["default"])
+    known = connections.databases[other]
+    connections[other].close()
+    connections.databases[other] = {**known, **away(other)}
+    del connections[other]
+
+    for times in (1, 2, 3):
+        TaskRecord.objects.create(task_name=f"{TASKS}.add", args=[1, 2])
+        with pytest.raises(DatabaseError):
+            deliverer.relay()
+        assert broker.backlog("default")["ready"] == times
+
+    assert deliverer.relay_passes == 0  # a burst must not end before it looked into all
+    connections.databases[other] = known
+    del connections[other]
+    broker.close()
+
+
 def test_law_6_rows_are_delivered_anew_though_another_database_is_away(
     site: Site, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
