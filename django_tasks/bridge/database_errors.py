@@ -12,6 +12,8 @@ _CONFLICTS = frozenset((1213, 1020, "40P01", "40001"))
 # The connection is gone: restarted, idle for longer than wait_timeout, killed, shutting down; also
 # what becomes of it when a statement is over max_allowed_packet.
 _LOST = frozenset((2006, 2013, 2055, 1053, 1927, "57P01", "57P02", "08006", "08003"))
+# What libpq says of a server that went without a word.
+_LOST_WORDS = ("closed the connection", "connection is lost", "connection is closed", "been closed")
 # What it was given: packet too large, wrong datetime, bytes or characters that the column lacks,
 # and what JSON may not be (3140 to 3158: no JSON, too deep, too large, …).
 _REFUSED = frozenset((1153, 1292, 1300, 1366, *range(3140, 3159)))
@@ -32,7 +34,10 @@ def is_passing(error: BaseException) -> bool:
 
 def is_lost(error: BaseException) -> bool:
     """The connection broke."""
-    return code_of(error) in _LOST or isinstance(error, InterfaceError)
+    if code_of(error) in _LOST or isinstance(error, InterfaceError):
+        return True
+    text = str(error)
+    return isinstance(error, OperationalError) and any(words in text for words in _LOST_WORDS)
 
 
 def is_refusal(error: BaseException) -> bool:

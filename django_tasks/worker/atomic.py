@@ -15,6 +15,8 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections, transaction
 
+from django_tasks.bridge.connections import usable
+from django_tasks.bridge.database_errors import is_lost
 from django_tasks.broker.message import Message
 from django_tasks.framework import to_django
 from django_tasks.models import TaskRecord
@@ -23,7 +25,7 @@ from django_tasks.states import FINAL, Result, State
 
 logger = logging.getLogger("django_tasks.worker")
 
-RERUNS = 5  # after a deadlock and the like: not the task's fault, so not counted as an attempt
+RERUNS = 5  # after a deadlock or a lost connection: not the task's fault, no attempt is counted
 LATER = 1.0  # seconds until somebody finds out what became of a commit
 # Deadlock, serialization failure: PostgreSQL's SQLSTATE, and the numbers of MariaDB and MySQL
 # (1020: the row changed since the snapshot; 1205: a lock was waited for too long).
@@ -52,11 +54,13 @@ def run_atomically(message: Message, worker: str, body: Callable[[], Any]) -> An
     for rerun in range(RERUNS + 1):
         try:
             return _run_once(message, worker, body)
-        except OperationalError as error:
-            if rerun == RERUNS or not _is_conflict(error):
+        except (OperationalError, InterfaceError) as error:
+            # Lost before the COMMIT was sent: nothing of it is there.
+            if rerun == RERUNS or not (_is_conflict(error) or is_lost(error)):
                 raise
-            logger.info("%s is run anew after a conflict: %s", message.id, error)
+            logger.info("%s is run anew: %s", message.id, error)
             threading.Event().wait(0.01 * 2**rerun)
+            usable(message.database)
     raise AssertionError("the last rerun returns or raises")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from django_tasks import django_task, enqueue_many
 from django_tasks.broker import Broker
@@ -269,6 +270,15 @@ def _kill_something(site: Any, workers: list[Any], chance: random.Random) -> Non
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+    elif what == "connections" and connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist"
+                " WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            for [session] in cursor.fetchall():
+                with contextlib.suppress(OperationalError):  # it ended by itself
+                    cursor.execute("KILL %s", [session])
 
 
 def _kill(pid: int) -> None:
