@@ -228,6 +228,22 @@ def test_a_push_completes_what_a_reassert_knew(ready: Broker) -> None:
     assert ready.ack("mail", "a", [Outcome.successful(held, 3)]).accepted == [held.id]
 
 
+def test_a_stub_whose_row_was_found_final_is_no_stub_any_more(ready: Broker) -> None:
+    """The mirror read the message, the broker lost it and was told that it runs; then the clean."""
+    message = make_message()
+    ready.push("mail", [message])
+    [held] = ready.claim("mail", "a")
+    ready.client.delete(*ready.client.keys(f"{ready.keys('mail').root}:*"))
+    ready.beat(["mail"], ["a"], register=True)
+    ready.reassert("mail", "a", [(held.id, held.fence, None)])
+
+    ready.clean("mail", "default", [(held.id, "settled", held.revision, "CANCELLED", ())])
+
+    assert ready.holdings("mail", "a") == {}
+    assert ready.unknown_ids("mail", [held.id]) == set()
+    assert ready.ack("mail", "a", [Outcome.successful(held, 3)]).refused == [held.id]
+
+
 def test_what_nobody_can_read_is_buried_and_stops_nobody(ready: Broker) -> None:
     keys, good = ready.keys("mail"), make_message()
     ready.client.set(keys.message("garbage"), "no hash")

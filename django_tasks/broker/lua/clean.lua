@@ -46,7 +46,7 @@ local VERBS = {
     unmark(m)
     leave_all(m)
     m.revision = math.max(m.revision, revision)
-    redis.call('HDEL', m.key, 'consumer', 'suspect', 'doubt')
+    redis.call('HDEL', m.key, 'consumer', 'suspect', 'doubt', 'stub')
     if m.record == 'first' then redis.call('HDEL', m.key, 'args', 'kwargs') end
     -- Not by a run of ours: who reads its result must ask the row.
     redis.call('HSET', m.key, 'state', state, 'revision', digits(m.revision), 'settled', '1')
