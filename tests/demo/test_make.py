@@ -47,7 +47,7 @@ class Clone:
         """Exit code, what was said, and which steps Python was called for."""
         self.log.write_text("")
         environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
-        for inherited in ("PYTHON", "VENV", "MAKEFLAGS"):
+        for inherited in ("PYTHON", "VENV", "MAKEFLAGS", "MAKELEVEL"):
             environment.pop(inherited, None)
         done = subprocess.run(
             ["make", "demo", *([f"PYTHON={python}"] if is_named else [])],
