@@ -56,13 +56,13 @@ class _Row:
     fence: int
 
 
-def mirror(broker: Broker, queue: str, database: str) -> int:
-    """Copy one batch; returns how many messages it is done with (0: nothing is dirty, or what is
-    can't be written now).
+def mirror(broker: Broker, queue: str, database: str, skip: int = 0) -> int:
+    """Copy one batch, behind the ``skip`` oldest marks; returns how many messages it is done with
+    (0: nothing is dirty, or what is can't be written now).
 
     Raises ``BrokerError``; ``DatabaseError`` if the database itself is away: then nothing
     is cleaned, and nothing is lost."""
-    ids = broker.dirty(queue, database, BATCH_ROWS)
+    ids = broker.dirty(queue, database, BATCH_ROWS, skip)
     if not ids:
         return 0
     snapshots = broker.snapshots(queue, ids)

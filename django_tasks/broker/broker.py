@@ -230,9 +230,9 @@ class Broker(Caller):
             if raw and not isinstance(raw, Exception)
         }
 
-    def dirty(self, queue: str, database: str, limit: int = 500) -> list[str]:
+    def dirty(self, queue: str, database: str, limit: int = 500, skip: int = 0) -> list[str]:
         """Ids that the mirror has to copy, oldest mark first."""
-        marks = self._execute("ZRANGE", self.keys(queue).dirty(database), 0, limit - 1)
+        marks = self._execute("ZRANGE", self.keys(queue).dirty(database), skip, skip + limit - 1)
         return [text_of(mark) for mark in marks]
 
     def dirty_places(

@@ -44,12 +44,14 @@ class Keeper:
         self.aliases = aliases
         self.signs = signs
         self.stopping = threading.Event()
+        # By database: set while more is dirty than one batch.
+        self._backlogs = {one: threading.Event() for one in record_databases()}
 
     def run(self) -> None:
         """Until SIGTERM: the mirror ends its batch, a duty its step."""
         signal.signal(signal.SIGTERM, lambda *_: self.stopping.set())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        databases = record_databases()
+        databases = list(self._backlogs)
         threads = [threading.Thread(target=self._perform_duties, name="duties", daemon=True)]
         for one in databases:
             called = f" of {one!r}" if len(databases) > 1 else ""
@@ -58,6 +60,12 @@ class Keeper:
                     target=self._mirror, args=(one, called), name=f"mirror-{one}", daemon=True
                 )
             )
+            if connections[one].vendor != "sqlite":  # that has one lock
+                threads.append(
+                    threading.Thread(
+                        target=self._mirror_behind, args=(one,), name=f"mirror2-{one}", daemon=True
+                    )
+                )
         for thread in threads:
             thread.start()
         while not self.stopping.wait(0.5):
@@ -73,6 +81,8 @@ class Keeper:
             began = time.monotonic()
             try:
                 copied = mirror_all(broker, self.name, [database])
+                if copied >= BATCH_ROWS:
+                    self._backlogs[database].set()
                 pause = (0.0 if copied >= BATCH_ROWS else BUSY_PAUSE) if copied else IDLE_PAUSE
                 if copied and shares_one_lock:  # half of the time is theirs who also want to write
                     pause = max(pause, time.monotonic() - began)
@@ -92,6 +102,23 @@ class Keeper:
         _let_go(
             broker, self.name, lambda: [_lease(name, database) for name in broker.queue_names()]
         )
+
+    def _mirror_behind(self, database: str) -> None:
+        """While there is more than one batch: the second one, so that neither the database nor the
+        broker waits for the other. What the two may do twice is harmless, and what fails is the
+        first one's to say."""
+        broker, backlog = Broker(self.settings), self._backlogs[database]
+        while not self.stopping.is_set():
+            if not backlog.wait(0.5):
+                continue
+            backlog.clear()
+            try:
+                while mirror_all(broker, self.name, [database], BATCH_ROWS) >= BATCH_ROWS // 2:
+                    pass
+            except Exception as error:
+                logger.debug("The second mirror of %r stops: %s", database, error)
+            close_old_connections()
+        broker.close()
 
     def _perform_duties(self) -> None:
         broker = Broker(self.settings)
@@ -128,13 +155,16 @@ def _lease(queue: str, database: str) -> str:
 
 
 def mirror_all(
-    broker: Broker, owner: str | None = None, databases: Sequence[str] | None = None
+    broker: Broker,
+    owner: str | None = None,
+    databases: Sequence[str] | None = None,
+    skip: int = 0,
 ) -> int:
     """One batch of each queue and database; returns how many messages were looked at.
 
     ``owner``: who asks for the lease of a queue and database; None: mirror without one (always
-    correct). ``databases``: None means all. Raises ``DatabaseError`` if a database is away and no
-    other had anything to be written."""
+    correct). ``databases``: None means all. ``skip``: how many marks to leave to others. Raises
+    ``DatabaseError`` if a database is away and no other had anything to be written."""
     copied = 0
     away: DatabaseError | None = None
     queues = sorted(broker.queue_names())
@@ -142,7 +172,7 @@ def mirror_all(
     for queue, database in broker.dirty_places(queues, places):
         if owner is None or broker.lease(_lease(queue, database), owner, MIRROR_LEASE):
             try:
-                copied += mirror(broker, queue, database)
+                copied += mirror(broker, queue, database, skip)
             except DatabaseError as error:
                 away = error  # the rows of other databases do not wait for this one
     if away is not None and not copied:

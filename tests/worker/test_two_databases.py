@@ -130,6 +130,7 @@ def test_law_6_rows_are_delivered_anew_though_another_database_is_away(
     site: Site, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duties, "QUIET", 0)
+    monkeypatch.setattr(duties, "_away", {})
     queues = ("default", "mail")
     for queue in queues:
         TaskRecord.objects.create(task_name=f"{TASKS}.add", args=[1, 2], queue_name=queue)
@@ -151,6 +152,7 @@ def test_law_6_rows_are_delivered_anew_though_another_database_is_away(
     assert all(pulse.delivered != pulse.era for pulse in pulses.values())
 
     connections.databases[other] = known
+    connections[other].close()
     del connections[other]
     monkeypatch.setattr(duties, "_away", {})
     deliverer.rebuild()
