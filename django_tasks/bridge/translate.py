@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from django.utils import timezone
+
 from django_tasks.broker.message import Message, from_us, to_json
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings
@@ -17,6 +19,7 @@ from django_tasks.framework import to_django, to_utc
 from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import MIRRORED
 from django_tasks.models.bulk_postgresql import JsonText
+from django_tasks.models.record import new_record
 from django_tasks.states import Recording
 
 MAX_LOST = 3  # the default of the option `max_lost`: what a record without a note of it has
@@ -83,7 +86,8 @@ def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
     """A new row for a message that has none: ``record="after"``, and what nobody can read, whose
     fields go into ``metadata`` (bounded)."""
     fields = snapshot.fields
-    record = TaskRecord(
+    enqueued_at = to_django(from_us(fields.get("enqueued_at")))
+    return new_record(
         task_name=(fields.get("task") or "?")[:200],
         description=fields.get("description", ""),
         queue_name=queue,
@@ -92,27 +96,34 @@ def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
         kwargs=_decoded(fields.get("kwargs")) or {},
         max_attempts=int(fields.get("max_attempts") or 1),
         expires=to_django(from_us(fields.get("expires"))),
-        enqueued_at=to_django(from_us(fields.get("enqueued_at"))),
+        created_at=enqueued_at or timezone.now(),
+        enqueued_at=enqueued_at,
         metadata=_decoded(fields.get("metadata")) or {},
+        **_outcome_of(snapshot),
     )
-    if record.enqueued_at:
-        record.created_at = record.enqueued_at
-    return _with_outcome(record, snapshot)
 
 
 def to_unreadable_record(snapshot: Snapshot, queue: str) -> TaskRecord:
     """A row for fields that make no message of ours: task ``?``, the fields in ``metadata``."""
     shown = {name: text[:1000] for name, text in list(snapshot.fields.items())[:50]}
-    record = TaskRecord(task_name="?", queue_name=queue, metadata={"message": shown})
-    return _with_outcome(record, snapshot)
+    return new_record(
+        task_name="?",
+        queue_name=queue,
+        args=[],
+        kwargs={},
+        created_at=timezone.now(),
+        metadata={"message": shown},
+        **_outcome_of(snapshot),
+    )
 
 
-def _with_outcome(record: TaskRecord, snapshot: Snapshot) -> TaskRecord:
-    for name, value in zip(MIRRORED, to_row(snapshot), strict=True):
-        setattr(record, name, value)
-    record.id = uuid.UUID(snapshot.id)
-    record.return_value = _decoded(snapshot.return_value)
-    return record
+def _outcome_of(snapshot: Snapshot) -> dict[str, Any]:
+    values = dict(zip(MIRRORED, to_row(snapshot), strict=True))
+    return {
+        **values,
+        "id": uuid.UUID(snapshot.id),
+        "return_value": _decoded(snapshot.return_value),
+    }
 
 
 def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:

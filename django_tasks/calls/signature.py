@@ -39,7 +39,7 @@ class Signature:
         # Late: tasks are defined before the app registry is ready.
         from django_tasks.bridge.databases import database_for
         from django_tasks.bridge.outbox import Draft
-        from django_tasks.models import TaskRecord
+        from django_tasks.models.record import new_record
 
         task = self.task
         options = getattr(task, "options", _PLAIN_OPTIONS)
@@ -62,7 +62,7 @@ class Signature:
         run_after = moment(task.run_after, now)
         if run_after is not None:  # a retry writes its own time into the row
             metadata["run_after"] = run_after.isoformat()
-        record = TaskRecord(
+        record = new_record(
             task_name=name,
             description=describe(task.func.__name__, args, kwargs),
             queue_name=task.queue_name,

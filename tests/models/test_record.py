@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from django_tasks import framework
 from django_tasks.errors import NotATask
 from django_tasks.models import TaskAttempt, TaskRecord
-from django_tasks.models.record import new_id
+from django_tasks.models.record import new_id, new_record
 from django_tasks.states import FINAL, WAITING, State
 from tests.tasks import add
 
@@ -287,3 +288,23 @@ def test_times_are_aware() -> None:
 
     assert record.created_at.tzinfo is not None
     assert record.run_after == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_record_made_at_once_is_the_one_that_django_makes() -> None:
+    now = timezone.now()
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "args": [1],
+        "kwargs": {"a": 1},
+        "metadata": {"b": 2},
+        "created_at": now,
+        "task_name": "t",
+        "priority": 5,
+    }
+
+    made, plain = new_record(**values), TaskRecord(**values)
+
+    names = [field.attname for field in TaskRecord._meta.concrete_fields]
+    assert [getattr(made, name) for name in names] == [getattr(plain, name) for name in names]
+    assert made._state.adding
+    assert new_record(**{**values, "id": None}).id > made.id
