@@ -54,7 +54,7 @@ def test_law_2_an_enqueue_does_not_wait_for_a_broker_that_is_away(
 
     first, then = timed(), [timed() for _ in range(5)]
 
-    assert first < 0.5
+    assert first < 1.0  # the producer's 0.25 s, on a machine that is busy with other tests
     assert min(then) < 0.005  # the circuit is open: nobody asks
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
