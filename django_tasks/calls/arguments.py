@@ -157,7 +157,9 @@ def _plain(value: Any, depth: int) -> Any:
             return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
         case Sequence():
             return [_plain(item, depth + 1) for item in value]
-    raise TypeError(f"{_article(type(value).__name__)} instance, and JSON has none. {_cure(value)}")
+    shown = _article(type(value).__name__)
+    # Django's own words are among these, and among those for priority and run_after.
+    raise TypeError(f"{shown} instance, and JSON has none (Unsupported type). {_cure(value)}")
 
 
 def _key(key: Any) -> Any:

@@ -88,9 +88,17 @@ def own_context(context: Any) -> Any:
     return TaskContext(task_result=adopted(context.task_result), number=context.attempt)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ForeignResult(TaskResult):
-    """The result of a backend that is not ours: read from that backend."""
+    """The result of a backend that is not ours: read from that backend, and equal to what that
+    keeps of it."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, framework.TaskResult):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in (*_FIELDS, "status"))
+
+    __hash__ = None  # type: ignore[assignment]
 
     def refresh(self) -> None:
         """Read again where the task is. What Immediate gave is final: nothing is read."""
@@ -116,9 +124,11 @@ class ForeignResult(TaskResult):
 
 
 def adopted(result: Any) -> TaskResult:
-    """A result as Django's backends make it, as ours."""
-    if isinstance(result, TaskResult):
-        return result
+    """A result as Django's backends make it, as ours; what is none is the backend's own affair."""
+    is_a_result = isinstance(result, framework.TaskResult)
+    if isinstance(result, TaskResult) or not is_a_result:
+        kept: TaskResult = result
+        return kept
     error = result.errors[-1] if result.errors and result.status == "FAILED" else None
     made = ForeignResult(
         **{name: getattr(result, name) for name in _FIELDS},

@@ -213,8 +213,8 @@ def checked_priority(value: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not LEAST_PRIORITY <= value <= GREATEST_PRIORITY or value != int(value):
         raise InvalidTaskOptions(
-            f"priority is {value!r}; it must be a whole number from {LEAST_PRIORITY} to"
-            f" {GREATEST_PRIORITY}, higher first."
+            f"priority must be a whole number between {LEAST_PRIORITY} and {GREATEST_PRIORITY}."
+            f" It is {value!r}; higher goes first."
         )
 
 
@@ -226,7 +226,7 @@ def checked_moment(name: str, value: datetime | None) -> datetime | None:
         )
     if value is not None and settings.USE_TZ and timezone.is_naive(value):
         raise InvalidTaskOptions(
-            f"{name} is {value!r}; it must be an aware datetime, since USE_TZ is on."
+            f"{name} must be an aware datetime. It is {value!r}, and USE_TZ is on."
         )
     return value
 

@@ -291,3 +291,14 @@ with override_settings(TASKS={"default": IMMEDIATE}):
 @pytest.mark.django_db(transaction=True)
 def test_a_task_defined_with_another_backend_is_ours_afterwards(queue: Any) -> None:
     assert made_with_immediate.enqueue(1).state == "PENDING"
+
+
+def test_a_result_equals_what_its_backend_keeps_of_it(settings: Any) -> None:
+    settings.TASKS = {"default": DUMMY}
+
+    result = add.enqueue(1, 2)
+
+    assert result in add.get_backend().results
+    assert result == add.get_backend().results[0]
+    assert result != add.enqueue(1, 2)
+    assert result != "a result"

@@ -199,7 +199,7 @@ def test_priority_has_bounds_that_it_may_reach(priority: int) -> None:
 
 @pytest.mark.parametrize("priority", [-101, 101, 1.5, "5", float("nan"), True])
 def test_a_priority_out_of_bounds_is_refused(priority: Any) -> None:
-    with pytest.raises(InvalidTaskOptions, match="from -100 to 100") as caught:
+    with pytest.raises(InvalidTaskOptions, match="between -100 and 100") as caught:
         add.using(priority=priority)
 
     assert isinstance(caught.value, InvalidTask)
