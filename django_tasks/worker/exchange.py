@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django_tasks.broker import Broker
@@ -106,12 +106,6 @@ class Exchange:
             )
         self.board.clear(outcome.id for outcome in outcomes)
         return self._hold(acked.claimed, since) if acked.claimed else []
-
-    def give_back(self, messages: Iterable[Message]) -> None:
-        """Return what was not started."""
-        given = list(messages)
-        if given:
-            self.report((), given)
 
     def wait(self) -> None:
         """Block until something can be claimed; a stop signal ends the wait at once."""
