@@ -75,6 +75,19 @@ def test_law_5_a_result_reaches_its_row_with_all_that_is_known(broker: Broker) -
     )
 
 
+def test_what_is_final_is_copied_before_what_is_a_little_older_and_is_not(
+    broker: Broker, redis_client: Any
+) -> None:
+    long_ago, first, waiting = (pushed(broker, priority=priority) for priority in (0, 9, 0))
+    redis_client.zincrby(broker.keys("default").dirty("default"), -60_000_000, str(long_ago.id))
+    [message] = claimed(broker)
+
+    end(broker, message)
+
+    assert message.id == str(first.id)
+    assert dirty(broker) == [str(one.id) for one in (long_ago, first, waiting)]
+
+
 def test_while_a_later_attempt_runs_the_row_names_its_worker(broker: Broker) -> None:
     record = pushed(broker, max_attempts=3)
     [message] = claimed(broker)
