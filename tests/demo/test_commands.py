@@ -131,6 +131,8 @@ def terminal(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byt
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        # Ignored where the tests themselves run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     try:
