@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,14 @@ from django_tasks.bridge.connections import usable
 from django_tasks.bridge.database_errors import is_lost, is_one_lock, is_passing, is_refusal
 from django_tasks.bridge.translate import (
     to_attempts,
-    to_record,
+    to_new_row,
     to_row,
-    to_unreadable_record,
     with_note,
 )
 from django_tasks.broker import Broker
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.models import TaskRecord
-from django_tasks.models.bulk import insert_missing_records, update_records, write_attempts
+from django_tasks.models.bulk import insert_missing, update_records, write_attempts
 from django_tasks.states import FINAL, Recording, State
 
 logger = logging.getLogger("django_tasks.mirror")
@@ -38,6 +38,8 @@ SKIP_LOCKED_FOR = 30.0  # seconds after such a time-out: asking costs a query a 
 REFUSALS = (DatabaseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 STATES = frozenset(State.values)
+_OUR_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a third of UUID()'s time
+ROWLESS = (Recording.AFTER.value, "unreadable")  # whose rows nobody wrote at the enqueue
 
 # One line of a clean: id, verb, revision, word, fences of attempts that were copied.
 Mark = tuple[str, str, int, str, Sequence[int]]
@@ -88,10 +90,11 @@ def _bounded(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
 
 
 def _is_record(snapshot: Snapshot) -> bool:
-    try:
-        UUID(snapshot.id)
-    except ValueError:
-        return False
+    if not _OUR_ID.fullmatch(snapshot.id):
+        try:
+            UUID(snapshot.id)
+        except ValueError:
+            return False
     return snapshot.state in STATES
 
 
@@ -171,7 +174,7 @@ def _write_at_once(queue: str, database: str, batch: list[Snapshot]) -> list[Mar
             if snapshot.id in locked:
                 _warn(queue, snapshot, "can't be written now and is tried again later", "row lock")
         batch = [snapshot for snapshot in batch if snapshot.id not in locked]
-        whole = {str(one) for one in _insert_missing(queue, database, batch)}
+        whole = _insert_missing(queue, database, batch)
         rest = [to_row(snapshot) for snapshot in batch if snapshot.id not in whole]
         written = len(whole) + update_records(rest, using=database)
         rows = None if written == len(batch) else _rows(database, batch)
@@ -228,20 +231,12 @@ def _locked(database: str, batch: list[Snapshot]) -> frozenset[str]:
     return frozenset(str(one) for one in there)
 
 
-def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> Collection[UUID]:
+def _insert_missing(queue: str, database: str, batch: list[Snapshot]) -> Collection[str]:
     """``record="after"``: the mirror writes the row; and dead letters that never had one. Returns
     the ids of rows that need nothing more."""
-    missing = [
-        to_record(one, queue)
-        for one in batch
-        if one.fields.get("record") == Recording.AFTER and not one.is_recorded
-    ]
-    missing += [
-        to_unreadable_record(one, queue)
-        for one in batch
-        if one.fields.get("record") == "unreadable" and not one.is_recorded
-    ]
-    return insert_missing_records(missing, using=database) if missing else ()
+    missing = [one for one in batch if one.fields.get("record") in ROWLESS and not one.is_recorded]
+    rows = [to_new_row(one, queue) for one in missing]
+    return {one.id for one in missing} if rows and insert_missing(rows, using=database) else ()
 
 
 def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:
@@ -255,8 +250,9 @@ def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:
 
 def _mark(snapshot: Snapshot, rows: dict[str, _Row] | None) -> Mark:
     """What clean has to do about one message, now that the transaction is committed."""
-    fences = [attempt.fence for attempt in snapshot.attempts if attempt.is_noted]
-    written: Mark = (snapshot.id, "written", snapshot.revision, snapshot.state, fences)
+    fences = snapshot.noted if snapshot.notes else ()
+    verb = "again" if snapshot.is_recorded else "written"
+    written: Mark = (snapshot.id, verb, snapshot.revision, snapshot.state, fences)
     if rows is None:
         return written
     row = rows.get(snapshot.id)

@@ -19,7 +19,7 @@ from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings, task_settings
 from django_tasks.errors import BrokerError, BrokerUnavailable, TaskQueueError
 from django_tasks.models import TaskRecord
-from django_tasks.models.bulk import insert_missing_records, insert_records
+from django_tasks.models.bulk import insert_missing, insert_records, values_of
 from django_tasks.states import Recording
 
 logger = logging.getLogger("django_tasks.outbox")
@@ -159,7 +159,7 @@ def _keep(drafts: list[Draft], database: str, error: TaskQueueError) -> None:
     rowless = [draft.record for draft in drafts if draft.recording == Recording.AFTER]
     if rowless:
         # DO NOTHING: the push may have been done and only its answer lost.
-        insert_missing_records(rowless, using=database)
+        insert_missing([values_of(record) for record in rowless], using=database)
     lost = [draft.record for draft in drafts if draft.recording == Recording.NEVER]
     if lost:
         logger.warning(

@@ -5,11 +5,15 @@ Times in messages are aware; in rows they are what Django has there, naive if ``
 from __future__ import annotations
 
 import json
-import uuid
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
+from django.db.models import DateTimeField, UUIDField
 from django.utils import timezone
 
 from django_tasks.broker.message import Message, from_us, to_json
@@ -19,8 +23,11 @@ from django_tasks.framework import to_django, to_utc
 from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import MIRRORED
 from django_tasks.models.bulk_postgresql import JsonText
-from django_tasks.models.record import new_record
+from django_tasks.models.record import new_values
 from django_tasks.states import Recording
+
+# What is JSON for certain, and need not be read for it.
+_CERTAIN = re.compile(r'true|false|-?[1-9]\d{0,14}|0|\[\]|\{\}|"[\x20\x21\x23-\x5b\x5d-\x7e]*"')
 
 MAX_LOST = 3  # the default of the option `max_lost`: what a record without a note of it has
 
@@ -69,61 +76,70 @@ def alias_of(record: TaskRecord) -> str:
 
 def to_row(snapshot: Snapshot) -> list[Any]:
     """What the mirror writes: the values of ``MIRRORED``, in that order."""
-    values = {
-        "id": snapshot.id,
-        "status": snapshot.state,
-        # Who runs it now; else who ran it last.
-        "worker_id": snapshot.fields.get("consumer") or snapshot.worker_id,
-        "return_value": _as_json(snapshot.return_value),
-        "run_after": to_django(snapshot.run_after),
-        "started_at": to_django(snapshot.started_at),
-        "finished_at": to_django(snapshot.finished_at),
-    }
-    return [values[name] if name in values else getattr(snapshot, name) for name in MIRRORED]
+    return [
+        snapshot.id,
+        snapshot.state,
+        snapshot.revision,
+        snapshot.fence,
+        snapshot.round,
+        snapshot.attempt,
+        snapshot.lost,
+        _time(snapshot.us("run_after")),
+        _time(snapshot.us("started_at")),
+        _time(snapshot.us("finished_at")),
+        snapshot.worker_id,
+        _as_json(snapshot.return_value),
+        snapshot.error_class,
+        snapshot.error_message,
+        snapshot.traceback,
+        snapshot.dead_letter,
+    ]
 
 
-def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
-    """A new row for a message that has none: ``record="after"``, and what nobody can read, whose
-    fields go into ``metadata`` (bounded)."""
+def to_new_row(snapshot: Snapshot, queue: str) -> list[Any]:
+    """A whole row, the values of all columns, for a message that has none: ``record="after"``, and
+    what nobody can read, whose fields go into ``metadata`` (bounded)."""
     fields = snapshot.fields
-    enqueued_at = to_django(from_us(fields.get("enqueued_at")))
-    return new_record(
+    known = dict(zip(MIRRORED, to_row(snapshot), strict=True))
+    if fields.get("record") == "unreadable":
+        shown = {name: text[:1000] for name, text in list(fields.items())[:50]}
+        return new_values(
+            task_name="?",
+            queue_name=queue,
+            args=[],
+            kwargs={},
+            created_at=timezone.now(),
+            metadata={"message": shown},
+            **known,
+        )
+    enqueued_at = _time(snapshot.us("enqueued_at"))
+    return new_values(
         task_name=(fields.get("task") or "?")[:200],
         description=fields.get("description", ""),
         queue_name=queue,
         priority=int(fields.get("priority") or 0),
-        args=_decoded(fields.get("args")) or [],
-        kwargs=_decoded(fields.get("kwargs")) or {},
+        args=_as_json(fields.get("args")) or [],
+        kwargs=_as_json(fields.get("kwargs")) or {},
         max_attempts=int(fields.get("max_attempts") or 1),
-        expires=to_django(from_us(fields.get("expires"))),
+        expires=_time(snapshot.us("expires")),
         created_at=enqueued_at or timezone.now(),
         enqueued_at=enqueued_at,
-        metadata=_decoded(fields.get("metadata")) or {},
-        **_outcome_of(snapshot),
+        metadata=_as_json(fields.get("metadata")) or {},
+        **known,
     )
 
 
-def to_unreadable_record(snapshot: Snapshot, queue: str) -> TaskRecord:
-    """A row for fields that make no message of ours: task ``?``, the fields in ``metadata``."""
-    shown = {name: text[:1000] for name, text in list(snapshot.fields.items())[:50]}
-    return new_record(
-        task_name="?",
-        queue_name=queue,
-        args=[],
-        kwargs={},
-        created_at=timezone.now(),
-        metadata={"message": shown},
-        **_outcome_of(snapshot),
-    )
-
-
-def _outcome_of(snapshot: Snapshot) -> dict[str, Any]:
-    values = dict(zip(MIRRORED, to_row(snapshot), strict=True))
-    return {
-        **values,
-        "id": uuid.UUID(snapshot.id),
-        "return_value": _decoded(snapshot.return_value),
-    }
+def to_record(snapshot: Snapshot, queue: str) -> TaskRecord:
+    """The same as an unsaved record."""
+    values: Any = to_new_row(snapshot, queue)
+    record = TaskRecord(*values)
+    for field in TaskRecord._meta.concrete_fields:
+        value = getattr(record, field.attname)
+        if isinstance(value, JsonText):
+            setattr(record, field.attname, json.loads(value))
+        elif isinstance(field, DateTimeField | UUIDField):
+            setattr(record, field.attname, field.to_python(value))
+    return record
 
 
 def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
@@ -134,9 +150,9 @@ def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
             attempt.fence,
             attempt.number,
             attempt.consumer[:200],
-            to_django(attempt.claimed_at),
-            to_django(attempt.started_at),
-            to_django(attempt.finished_at),
+            _time(attempt.claimed),
+            _time(attempt.started),
+            _time(attempt.finished),
             attempt.outcome[:20],
             attempt.error_class,
             attempt.error_message,
@@ -146,32 +162,50 @@ def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
 
 def with_note(snapshot: Snapshot, note: str) -> Snapshot:
     """The same without the values that a database refused; ``note`` says so instead."""
+    instead = {"return_value": to_json(note), "error_message": note, "traceback": note}
     return replace(
         snapshot,
-        return_value=None if snapshot.return_value is None else to_json(note),
-        error_message=note if snapshot.error_message else "",
-        traceback=note if snapshot.traceback else "",
-        attempts=tuple(
-            replace(attempt, error_message="", traceback="") for attempt in snapshot.attempts
-        ),
+        fields={
+            name: instead[name] if text and name in instead else text
+            for name, text in snapshot.fields.items()
+        },
+        notes={name: _without_texts(text) for name, text in snapshot.notes.items()},
     )
+
+
+def _without_texts(noted: str) -> str:
+    try:
+        run = json.loads(noted)
+        return to_json({**run, "error_message": "", "traceback": ""})
+    except (ValueError, TypeError):
+        return '{"outcome":"?"}'
+
+
+def _time(us: int) -> str | None:
+    """The text of a time, as its column takes it; None for 0. Of a batch most are of few seconds,
+    and a ``datetime`` made only to be written out costs three times as much."""
+    if not us:
+        return None
+    if not settings.USE_TZ:
+        moment: Any = to_django(from_us(us))
+        return str(moment.isoformat())
+    second, rest = divmod(us, 1_000_000)
+    return f"{_second(second)}.{rest:06d}+00:00"
+
+
+@lru_cache(maxsize=256)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _as_json(text: str | None) -> JsonText | str | None:
     """A JSON text for its column; what foreign hands made none of is a text itself."""
     if text is None or text == "null":
         return None
+    if _CERTAIN.fullmatch(text):
+        return JsonText(text)
     try:
         json.loads(text)
     except ValueError:
         return text
     return JsonText(text)
-
-
-def _decoded(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -41,9 +41,9 @@ def to_us(moment: datetime | None) -> str:
     return "" if moment is None else str((moment - _EPOCH) // _MICROSECOND)
 
 
-def from_us(text: str | bytes | None) -> datetime | None:
+def from_us(text: str | bytes | int | None) -> datetime | None:
     """The aware UTC time that ``to_us`` wrote; None for nothing."""
-    return _EPOCH + timedelta(microseconds=int(text)) if text else None
+    return _EPOCH + timedelta(0, 0, int(text)) if text else None
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,112 +12,168 @@ from django_tasks.broker.message import from_us
 from django_tasks.states import Result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One run that ended, as its message notes it. ``fence`` is the claim that began it;
-    ``is_noted``: in a field of its own, which leaves once it is copied."""
+    ``claimed``, ``started``, ``finished``: µs since 1970, 0 where nothing is said."""
 
     fence: int
     number: int
     consumer: str
-    claimed_at: datetime | None
-    started_at: datetime | None
-    finished_at: datetime | None
+    claimed: int
+    started: int
+    finished: int
     outcome: str
     error_class: str = ""
     error_message: str = ""
     traceback: str = ""
-    is_noted: bool = True
+
+    @property
+    def started_at(self) -> datetime | None:
+        return _moment(self.started)
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """What ``message:<id>`` says. ``return_value`` is JSON text, None where there is none.
+    """What ``message:<id>`` says: ``fields`` and ``notes`` as written, and read where it is asked
+    for: of many fields most are not. ``size``: bytes of all of them.
 
     Nobody changes one; frozen, it would take four times as long to make."""
 
     id: str
-    state: str
-    fence: int
-    revision: int
-    round: int
-    attempt: int
-    lost: int
-    is_suspect: bool
-    is_stub: bool
-    is_recorded: bool
-    is_settled: bool  # final because its row was: what came of it stands there alone
-    run_after: datetime | None
-    started_at: datetime | None
-    finished_at: datetime | None
-    worker_id: str
-    return_value: str | None
-    error_class: str
-    error_message: str
-    traceback: str
-    dead_letter: str
-    attempts: tuple[Attempt, ...]
-    size: int  # bytes of all fields
-    fields: Mapping[str, str]  # everything, as written
+    fields: Mapping[str, str]
+    notes: Mapping[str, str]  # the runs that ended: attempt:<fence> → JSON
+    size: int
 
     @classmethod
     def from_hash(cls, record_id: str, raw: Mapping[bytes, bytes]) -> Snapshot:
         """From HGETALL; what foreign hands made unreadable reads as nothing."""
+        fields: dict[str, str] = {}
+        notes: dict[str, str] = {}
+        size = 0
         try:
-            fields = {name.decode(): value.decode() for name, value in raw.items()}
+            for name, value in raw.items():
+                size += len(name) + len(value)
+                if name[:8] == b"attempt:":
+                    notes[name.decode()] = value.decode()
+                else:
+                    fields[name.decode()] = value.decode()
         except UnicodeDecodeError:
-            fields = {_text(name): _text(value) for name, value in raw.items()}
-        noted = {name: text for name, text in fields.items() if name.startswith("attempt:")}
-        for name in noted:
-            del fields[name]
-        return cls(
-            id=record_id,
-            state=fields.get("state", ""),
-            fence=_number(fields.get("fence")),
-            revision=_number(fields.get("revision")),
-            round=_count(fields.get("round")) or 1,
-            attempt=_count(fields.get("attempt")),
-            lost=_count(fields.get("lost")),
-            is_suspect=fields.get("suspect") == "1",
-            is_stub=fields.get("stub") == "1",
-            is_recorded=fields.get("recorded") == "1",
-            is_settled=fields.get("settled") == "1",
-            run_after=_moment(fields.get("run_after")),
-            started_at=_moment(fields.get("started_at")),
-            finished_at=_moment(fields.get("finished_at")),
-            worker_id=fields.get("worker_id", ""),
-            return_value=fields.get("return_value"),
-            error_class=fields.get("error_class", ""),
-            error_message=fields.get("error_message", ""),
-            traceback=fields.get("traceback", ""),
-            dead_letter=fields.get("dead_letter", ""),
-            attempts=_attempts(noted, fields),
-            size=sum(map(len, raw)) + sum(map(len, raw.values())),
-            fields=fields,
-        )
+            readable = {_text(name): _text(value) for name, value in raw.items()}
+            notes = {name: readable[name] for name in readable if name.startswith("attempt:")}
+            fields = {name: readable[name] for name in readable if name not in notes}
+            size = sum(map(len, raw)) + sum(map(len, raw.values()))
+        return cls(record_id, fields, notes, size)
 
+    @property
+    def state(self) -> str:
+        return self.fields.get("state", "")
 
-def _attempts(noted: Mapping[str, str], fields: Mapping[str, str]) -> tuple[Attempt, ...]:
-    runs = {
-        fence: _attempt(fence, text)
-        for name, text in noted.items()
-        if (fence := _number(name.removeprefix("attempt:")))
-    }
-    fence = _number(fields.get("fence"))
-    # A run that succeeded is its message's last, and all of it stands there already; it may have
-    # been taken for lost before it reported.
-    if fence and fields.get("state") == "SUCCESSFUL" and fields.get("acked") == str(fence):
-        runs[fence] = Attempt(
-            fence=fence,
-            number=_count(fields.get("attempt")) + 1,
-            consumer=fields.get("worker_id", ""),
-            claimed_at=_moment(fence),
-            started_at=_moment(fields.get("started_at")),
-            finished_at=_moment(fields.get("finished_at")),
-            outcome=Result.SUCCEEDED.value,
-            is_noted=False,
+    @property
+    def fence(self) -> int:
+        return _number(self.fields.get("fence"))
+
+    @property
+    def revision(self) -> int:
+        return _number(self.fields.get("revision"))
+
+    @property
+    def round(self) -> int:
+        return _count(self.fields.get("round")) or 1
+
+    @property
+    def attempt(self) -> int:
+        return _count(self.fields.get("attempt"))
+
+    @property
+    def lost(self) -> int:
+        return _count(self.fields.get("lost"))
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.fields.get("suspect") == "1"
+
+    @property
+    def is_stub(self) -> bool:
+        return self.fields.get("stub") == "1"
+
+    @property
+    def is_recorded(self) -> bool:
+        return self.fields.get("recorded") == "1"
+
+    @property
+    def is_settled(self) -> bool:
+        """Final because its row was: what came of it stands there alone."""
+        return self.fields.get("settled") == "1"
+
+    def us(self, name: str) -> int:
+        """The time that a field says, in µs since 1970; 0 for none."""
+        return _number(self.fields.get(name))
+
+    @property
+    def started_at(self) -> datetime | None:
+        return _moment(self.us("started_at"))
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return _moment(self.us("finished_at"))
+
+    @property
+    def worker_id(self) -> str:
+        """Who runs it now; else who ran it last."""
+        return self.fields.get("consumer") or self.fields.get("worker_id", "")
+
+    @property
+    def return_value(self) -> str | None:
+        """JSON text; None where there is none."""
+        return self.fields.get("return_value")
+
+    @property
+    def error_class(self) -> str:
+        return self.fields.get("error_class", "")
+
+    @property
+    def error_message(self) -> str:
+        return self.fields.get("error_message", "")
+
+    @property
+    def traceback(self) -> str:
+        return self.fields.get("traceback", "")
+
+    @property
+    def dead_letter(self) -> str:
+        return self.fields.get("dead_letter", "")
+
+    @property
+    def noted(self) -> list[int]:
+        """Fences of the runs in fields of their own, which leave once they are copied."""
+        return [fence for name in self.notes if (fence := _number(name.removeprefix("attempt:")))]
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """The runs that ended, by fence."""
+        run = self._success()
+        if not self.notes:
+            return () if run is None else (run,)
+        runs = {fence: _attempt(fence, self.notes[f"attempt:{fence}"]) for fence in self.noted}
+        if run is not None:  # it may have been taken for lost before it reported
+            runs[run.fence] = run
+        return tuple(runs[one] for one in sorted(runs))
+
+    def _success(self) -> Attempt | None:
+        """A run that succeeded is its message's last, and all of it stands there already."""
+        fields, fence = self.fields, self.fence
+        if not fence or fields.get("state") != "SUCCESSFUL" or fields.get("acked") != str(fence):
+            return None
+        return Attempt(
+            fence,
+            self.attempt + 1,
+            fields.get("worker_id", ""),
+            fence,
+            self.us("started_at"),
+            self.us("finished_at"),
+            Result.SUCCEEDED.value,
         )
-    return tuple(runs[one] for one in sorted(runs))
 
 
 def _attempt(fence: int, text: str) -> Attempt:
@@ -127,16 +183,16 @@ def _attempt(fence: int, text: str) -> Attempt:
             fence=fence,
             number=_count(given.get("number")),
             consumer=str(given.get("consumer", "")),
-            claimed_at=_moment(given.get("claimed_at")),
-            started_at=_moment(given.get("started_at")),
-            finished_at=_moment(given.get("finished_at")),
+            claimed=_number(given.get("claimed_at")),
+            started=_number(given.get("started_at")),
+            finished=_number(given.get("finished_at")),
             outcome=str(given.get("outcome", "")),
             error_class=str(given.get("error_class", "")),
             error_message=str(given.get("error_message", "")),
             traceback=str(given.get("traceback", "")),
         )
     except (ValueError, AttributeError, TypeError):
-        return Attempt(fence, 0, "", None, None, None, "?", error_message=text[:1000])
+        return Attempt(fence, 0, "", 0, 0, 0, "?", error_message=text[:1000])
 
 
 def _text(value: bytes) -> str:
@@ -147,22 +203,21 @@ def _text(value: bytes) -> str:
         return value.decode("utf-8", "backslashreplace")
 
 
-def _number(text: str | None) -> int:
+def _number(text: Any) -> int:
     """As the scripts read it: what a double does not hold exactly is none (lua/_numbers.lua)."""
+    if not text:
+        return 0
     try:
-        number = int(text or 0)
-    except ValueError:
+        number = int(text)
+    except (ValueError, TypeError, OverflowError):
         return 0
     return number if 0 <= number < 2**53 else 0
 
 
-def _count(text: str | None) -> int:
+def _count(text: Any) -> int:
     """What an integer column holds: a foreign hand's 10^30 must not stop the mirror."""
-    return min(max(_number(text), 0), 2**31 - 1)
+    return min(_number(text), 2**31 - 1) if text else 0
 
 
-def _moment(value: Any) -> datetime | None:
-    try:
-        return from_us(str(int(value))) if value else None
-    except (ValueError, OverflowError):
-        return None
+def _moment(us: int) -> datetime | None:
+    return from_us(us) if us else None  # below 2^53: before the year 2256

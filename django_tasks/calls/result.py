@@ -305,7 +305,7 @@ def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
         alias=known.backend,
         database=known.database,
         runs=_runs_of(snapshot, known.database),
-        worker=snapshot.fields.get("consumer", "") or snapshot.worker_id,
+        worker=snapshot.worker_id,
         error=(
             snapshot.error_class,
             snapshot.error_message or snapshot.dead_letter,

@@ -6,13 +6,12 @@ import json
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-from uuid import UUID
 
 from django.db import connections, models, transaction
 
 from django_tasks.models import bulk_postgresql
 from django_tasks.models.bulk_postgresql import JsonText
-from django_tasks.models.record import TaskAttempt, TaskRecord
+from django_tasks.models.record import USUAL, TaskAttempt, TaskRecord
 from django_tasks.states import FINAL
 
 # What the mirror copies; `id` finds the row, `round`, `status` and `revision` guard it.
@@ -30,44 +29,38 @@ TOLD = (
 CHUNK = 5000  # rows of one statement
 PACKET_ROWS, PACKET_BYTES = 500, 1_000_000  # of one where the server bounds it; bytes: about
 
+_FIELDS: Sequence[Any] = TaskRecord._meta.concrete_fields
+_VALUES = operator.attrgetter(*(field.attname for field in _FIELDS))
+# What an enqueue's row mostly has; an id is never the usual one.
+_USUAL: Sequence[Any] = list({**USUAL, "id": ..., "kwargs": {}, "metadata": {}}.values())
+
 
 def insert_records(records: Sequence[TaskRecord], using: str) -> None:
     """INSERT new rows: one statement (a few for thousands)."""
     if len(records) == 1:
         _insert_one(records[0], using)
-    elif connections[using].vendor == "postgresql":
-        with transaction.atomic(using=using, savepoint=False):
-            for start in range(0, len(records), CHUNK):
-                _insert_records(records[start : start + CHUNK], using)
-        for record in records:
-            record._state.adding, record._state.db = False, using
-    elif connections[using].vendor == "mysql":  # bulk_create bounds a statement by its rows only
-        with transaction.atomic(using=using, savepoint=False):
-            for chunk in _packets(records):
-                TaskRecord.objects.using(using).bulk_create(chunk)
     else:
-        TaskRecord.objects.using(using).bulk_create(records)
+        _insert_rows([values_of(record) for record in records], using)
+    for record in records:
+        record._state.adding, record._state.db = False, using
 
 
-def insert_missing_records(records: Sequence[TaskRecord], using: str) -> set[UUID]:
-    """INSERT … DO NOTHING: for ``record="after"``, whose rows the mirror writes. Returns the ids of
-    those that are written whole now; the others may have been there."""
-    connection = connections[using]
-    if connection.vendor == "postgresql":
-        return _insert_records(records, using, "ON CONFLICT DO NOTHING RETURNING id")
+def insert_missing(rows: Sequence[Sequence[Any]], using: str) -> bool:
+    """INSERT … DO NOTHING: for ``record="after"``, whose rows the mirror writes. Each row has the
+    values of all columns; JSON may be given as ``JsonText``. True if all of them are written; else
+    some were there, or (MySQL) may have been."""
     # Not INSERT IGNORE or OR IGNORE: they also pass over a row with a value that is refused.
-    key = connection.ops.quote_name("id")
     ending = "ON CONFLICT DO NOTHING"
-    if connection.vendor == "mysql":  # the primary key is the only one that is unique
+    is_mysql = connections[using].vendor == "mysql"
+    if is_mysql:  # the primary key is the only one that is unique; the count tells nothing
+        key = connections[using].ops.quote_name("id")
         ending = f"ON DUPLICATE KEY UPDATE {key} = {key}"
-    fields = TaskRecord._meta.concrete_fields
-    values = operator.attrgetter(*(field.attname for field in fields))
-    insert, _, row = _insert_statement(connection).rpartition(" VALUES ")
-    with transaction.atomic(using=using, savepoint=False), connection.cursor() as cursor:
-        for chunk in _packets(records):
-            rows, parameters = _prepared(connection, fields, list(map(values, chunk)), row, ", ")
-            cursor.execute(f"{insert} VALUES {rows} {ending}", parameters)
-    return set()
+    return _insert_rows(rows, using, ending) == len(rows) and not is_mysql
+
+
+def values_of(record: TaskRecord) -> list[Any]:
+    """The values of all columns."""
+    return list(_VALUES(record))
 
 
 def write_attempts(rows: Sequence[Sequence[Any]], using: str) -> None:
@@ -93,53 +86,81 @@ def write_attempts(rows: Sequence[Sequence[Any]], using: str) -> None:
 
 
 def _insert_one(record: TaskRecord, using: str) -> None:
-    """One query, whose text is always the same: Django's making of it, and the signals of save(),
-    cost half as much as the database."""
+    """One query. What is as usual stands in its text, which is made once for each choice of
+    columns: Django's making of it, and of each value, and the signals of save() would cost half as
+    much as the database."""
     connection = connections[using]
-    fields = TaskRecord._meta.concrete_fields
+    values = values_of(record)
+    places = "".join(
+        "u" if value == usual and type(value) is type(usual) else "%"
+        for value, usual in zip(values, _USUAL, strict=True)
+    )
+    statement = _insert_statement(connection, places)
+    parameters = [
+        field.get_db_prep_save(value, connection)
+        for field, value, place in zip(_FIELDS, values, places, strict=True)
+        if place == "%"
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _insert_statement(connection),
-            [
-                field.get_db_prep_save(getattr(record, field.attname), connection)
-                for field in fields
-            ],
-        )
-    record._state.adding, record._state.db = False, using
+        cursor.execute(statement, parameters)
 
 
-def _insert_statement(connection: Any) -> str:
-    statement = _insert_statements.get(connection.vendor)
+def _insert_rows(rows: Sequence[Sequence[Any]], using: str, ending: str = "") -> int:
+    """INSERT whole rows; returns how many were written."""
+    connection = connections[using]
+    written = 0
+    with transaction.atomic(using=using, savepoint=False):
+        if connection.vendor == "postgresql":
+            for start in range(0, len(rows), CHUNK):
+                chunk = rows[start : start + CHUNK]
+                written += _insert(TaskRecord, _FIELDS, chunk, using, ending)
+            return written
+        statement = _insert_statement(connection, "%" * len(_FIELDS))
+        insert, _, places = statement.rpartition(" VALUES ")
+        with connection.cursor() as cursor:
+            for chunk in _packets(rows):
+                text, parameters = _prepared(connection, _FIELDS, chunk, places, ", ")
+                cursor.execute(f"{insert} VALUES {text} {ending}", parameters)
+                written += int(cursor.rowcount)
+    return written
+
+
+def _insert_statement(connection: Any, places: str) -> str:
+    """``places``: for each column "%", a parameter, or "u", what it usually has."""
+    statement = _insert_statements.get((connection.vendor, places))
     if statement is None:
         quote = connection.ops.quote_name
-        fields = TaskRecord._meta.concrete_fields
-        columns = ", ".join(quote(field.column) for field in fields)
-        places = ", ".join(["%s"] * len(fields))
-        statement = f"INSERT INTO {quote(TaskRecord._meta.db_table)} ({columns}) VALUES ({places})"
-        _insert_statements[connection.vendor] = statement
+        columns = ", ".join(quote(field.column) for field in _FIELDS)
+        values = ", ".join(
+            "%s" if place == "%" else _literal(usual)
+            for place, usual in zip(places, _USUAL, strict=True)
+        )
+        statement = f"INSERT INTO {quote(TaskRecord._meta.db_table)} ({columns}) VALUES ({values})"
+        _insert_statements[connection.vendor, places] = statement
     return statement
 
 
-_insert_statements: dict[str, str] = {}  # by vendor
+_insert_statements: dict[tuple[str, str], str] = {}  # by vendor and places
 
 
-def _packets(records: Sequence[TaskRecord]) -> Iterator[Sequence[TaskRecord]]:
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else f"'{value}'"  # {} is JSON as it is
+
+
+def _packets(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
     """In chunks that are far below ``max_allowed_packet``, also where each character is escaped,
     and below the number of parameters that SQLite takes."""
     start = size = 0
-    for i, record in enumerate(records):
-        added = 500 + len(record.description) + len(repr(record.args)) + len(repr(record.kwargs))
+    for i, row in enumerate(rows):
+        added = 500 + sum(len(value) for value in row if isinstance(value, str))
+        added += sum(len(repr(value)) for value in row if isinstance(value, list | dict) and value)
         if i - start >= PACKET_ROWS or (size and size + added > PACKET_BYTES):
-            yield records[start:i]
+            yield rows[start:i]
             start, size = i, 0
         size += added
-    yield records[start:]
-
-
-def _insert_records(records: Sequence[TaskRecord], using: str, ending: str = "") -> set[UUID]:
-    fields = TaskRecord._meta.concrete_fields
-    values = operator.attrgetter(*(field.attname for field in fields))
-    return _insert(TaskRecord, fields, [values(record) for record in records], using, ending)
+    yield rows[start:]
 
 
 def _insert(
@@ -148,8 +169,8 @@ def _insert(
     rows: Sequence[Sequence[Any]],
     using: str,
     ending: str,
-) -> set[Any]:
-    """PostgreSQL: one INSERT … SELECT FROM unnest; what ``ending`` returns."""
+) -> int:
+    """PostgreSQL: one INSERT … SELECT FROM unnest; how many rows it wrote."""
     connection = connections[using]
     quote = connection.ops.quote_name
     selected, parameters = bulk_postgresql.source(connection, fields, rows)
@@ -160,7 +181,7 @@ def _insert(
             f" SELECT {columns} FROM ({selected}) AS v {ending}",
             parameters,
         )
-        return {row[0] for row in cursor.fetchall()} if "RETURNING" in ending else set()
+        return int(cursor.rowcount)
 
 
 def update_records(rows: Sequence[Sequence[Any]], using: str) -> int:

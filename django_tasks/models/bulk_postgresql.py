@@ -15,8 +15,10 @@ from django.db import models
 
 from django_tasks.models.fields import AnyTextField
 
-# JSON that any encoder writes like this, and that no escape or exponent makes special.
-_PLAIN_JSON = re.compile(r'null|true|false|-?\d{1,15}|\[\]|\{\}|"[^"\\\x00-\x1f\x7f-\U0010ffff]*"')
+# JSON text that is not as AnyJSONField would write it: with escapes, exponents, NaN and Infinity.
+_SPECIAL = re.compile(r"[^\x20-\x5b\x5d-\x7e]|\d[eE]|[NI]")
+# Of these no text has anything in it that would end an element of an array.
+_BARE = {"bigint", "integer", "smallint", "uuid", "timestamp with time zone", "timestamp"}
 
 
 class JsonText(str):
@@ -45,7 +47,13 @@ def source(
         selected.append(f"u.{name}::{kind} AS {name}" if _is_json(field) else f"u.{name} AS {name}")
         arrays.append(f"%s::{'text' if _is_json(field) else kind}[]")
         names.append(name)
-        parameters.append(_array(None if value is None else write(value) for value in values))
+        texts = ["NULL" if value is None else write(value) for value in values]
+        if kind not in _BARE:
+            texts = [
+                "NULL" if value is None else _quoted(text)
+                for value, text in zip(values, texts, strict=True)
+            ]
+        parameters.append("{" + ",".join(texts) + "}")
     return (
         f"SELECT {', '.join(selected)} FROM unnest({', '.join(arrays)}) AS u({', '.join(names)})",
         [*constants, *parameters],
@@ -69,13 +77,7 @@ def _is_constant(values: Sequence[Any]) -> bool:
     )
 
 
-def _array(texts: Any) -> str:
-    return "{" + ",".join("NULL" if text is None else _quoted(text) for text in texts) + "}"
-
-
 def _quoted(text: str) -> str:
-    if text.isdigit():
-        return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -84,16 +86,16 @@ def _writer(field: models.Field[Any, Any], connection: Any) -> Callable[[Any], s
     if _is_json(field):
         return lambda value: _json_text(field, value, connection)
     if isinstance(field, models.DateTimeField):
-        return lambda value: str(value.isoformat())
+        return lambda value: value if isinstance(value, str) else str(value.isoformat())
     if isinstance(field, AnyTextField):
         return lambda value: str(field.get_prep_value(value))
     return str
 
 
 def _json_text(field: Any, value: Any, connection: Any) -> str:
-    if isinstance(value, JsonText) and _PLAIN_JSON.fullmatch(value):
-        return value
     if isinstance(value, JsonText):
+        if not _SPECIAL.search(value):
+            return value
         value = json.loads(value)
     if value == [] or value == {}:
         return "[]" if isinstance(value, list) else "{}"

@@ -177,18 +177,23 @@ class TaskRecord(models.Model):
 
 
 # attribute → default, of those whose default is one value; in the order of the columns.
-_USUAL = {
+USUAL = {
     field.attname: None if callable(field.default) else field.get_default()
     for field in TaskRecord._meta.concrete_fields
 }
 
 
+def new_values(**values: Any) -> list[Any]:
+    """The values of all columns, in their order: those given, and defaults. ``args``, ``kwargs``,
+    ``metadata`` and ``created_at`` must be given."""
+    return list({**USUAL, **values, "id": values.get("id") or new_id()}.values())
+
+
 def new_record(**values: Any) -> TaskRecord:
     """``TaskRecord(**values)`` at a third of the price: by position, Django asks no field for its
-    default. ``args``, ``kwargs``, ``metadata`` and ``created_at`` must be given."""
-    columns = {**_USUAL, **values, "id": values.get("id") or new_id()}.values()
+    default. The same must be given as to ``new_values``."""
     make: Any = TaskRecord
-    record: TaskRecord = make(*columns)
+    record: TaskRecord = make(*new_values(**values))
     return record
 
 

@@ -16,7 +16,6 @@ from django_tasks.bridge.translate import (
     to_message,
     to_record,
     to_row,
-    to_unreadable_record,
 )
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Message
@@ -175,11 +174,12 @@ def test_times_of_a_project_without_zones_are_aware_in_messages(settings: Any) -
     run = b'{"outcome":"failed","finished_at":%b}' % us
     found = snapshot_of(message, started_at=us, finished_at=us, run_after=us, **{"attempt:7": run})
     row = dict(zip(MIRRORED, to_row(found), strict=True))
-    assert (row["run_after"], row["started_at"], row["finished_at"]) == (noon,) * 3
+    text = noon.isoformat()
+    assert (row["run_after"], row["started_at"], row["finished_at"]) == (text,) * 3
     back = to_record(found, "default")
     assert (back.expires, back.enqueued_at, back.created_at) == (noon,) * 3
     [attempt] = to_attempts(found)
-    assert dict(zip(TOLD, attempt, strict=True))["finished_at"] == noon
+    assert dict(zip(TOLD, attempt, strict=True))["finished_at"] == text
 
 
 def test_what_the_row_has_already_does_not_travel() -> None:
@@ -201,9 +201,10 @@ def test_a_row_has_a_value_for_each_column_that_is_mirrored() -> None:
 
 def test_a_message_that_nobody_can_read_becomes_a_row_with_its_fields_bounded() -> None:
     raw = {f"field{i}".encode(): b"x" * 2000 for i in range(100)}
-    snapshot = Snapshot.from_hash(str(uuid.uuid4()), {**raw, b"state": b"FAILED", b"no": b"\xff"})
+    said = {b"state": b"FAILED", b"record": b"unreadable", b"no": b"\xff"}
+    snapshot = Snapshot.from_hash(str(uuid.uuid4()), {**raw, **said})
 
-    record = to_unreadable_record(snapshot, "mail")
+    record = to_record(snapshot, "mail")
 
     shown = record.metadata["message"]
     assert (record.task_name, record.queue_name, record.status) == ("?", "mail", "FAILED")

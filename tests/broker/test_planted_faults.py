@@ -105,7 +105,7 @@ FAULTS = {
     "clean removes marks of what changed meanwhile": (
         5,
         "clean",
-        "    if m.revision ~= revision or m.state ~= state then return 0 end",
+        "    if tonumber(v[1]) ~= revision or v[2] ~= state then return 0 end",
         "",
     ),
     "a push of a known id starts it again": (

@@ -3,6 +3,7 @@
 -- ARGV[1]    database alias of the rows
 -- ARGV[2..]  per message: id, verb, revision, word, number of fences that follow, fence, …
 --            written  revision and state that were written → unmarked; a final one leaves in `ttl` s
+--            again    the same, of a message whose row was known before
 --            ahead    the row's revision and fence, higher than ours → ours are raised above them
 --            settled  the row's final state → the message is finished with it
 --            gone     the row was deleted → not running: dropped; running: dropped when it ends
@@ -13,9 +14,9 @@
 -- uses       _numbers _now _keys _message _hold _dirty _ready _finish _count
 -- repeats    a second call finds the mark gone, or does the same again
 
-local database, verdicts, i = ARGV[1], {}, 2
+local database, verdicts, unmarked, i = ARGV[1], {}, {}, 2
 
-local function unmark(m) redis.call('ZREM', dirty_key(database), m.id) end  -- also at maxmemory
+local function unmark(m) redis.call('ZREM', dirty_key(database), m.id) end
 
 -- A final message stays for who reads results, and so that a late delivery finds it known.
 local function let_go(m) expire(m) end
@@ -24,14 +25,21 @@ local function leave_all(m)
   if is_held(m) then drop_hold(m) else leave_line(m) end
 end
 
-local VERBS = {
-  written = function(m, revision, state)
-    if m.revision ~= revision or m.state ~= state then return 0 end
-    unmark(m)
-    redis.call('HSET', m.key, 'recorded', '1')
+-- The usual case: of what is still as it was written little has to be known.
+local function written(id, verb, revision, state)
+  local key = message_key(id)
+  local v = redis.pcall('HMGET', key, 'revision', 'state', 'ttl')
+  if not v.err and v[2] then
+    if tonumber(v[1]) ~= revision or v[2] ~= state then return 0 end
+    local m = {key = key, state = state, ttl = tonumber(v[3]) or 3600}
+    if verb == 'written' then redis.call('HSET', key, 'recorded', '1') end
     if is_final(m) then let_go(m) end
-    return 1
-  end,
+  end
+  unmarked[#unmarked + 1] = id
+  return 1
+end
+
+local VERBS = {
   ahead = function(m, revision, fence)
     unmark(m)
     if is_held(m) or is_final(m) then fence = '0' end  -- a holder's fence is never changed
@@ -74,18 +82,22 @@ local VERBS = {
   end,
 }
 
+redis.call('SREM', STOPPING, '')  -- a removal first, so that it passes at maxmemory
 while i < #ARGV do
   local id, verb, revision, word = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
-  local copied = tonumber(ARGV[i + 4])
-  local m = look(id)
-  if m then
-    for j = i + 5, i + 4 + copied do redis.call('HDEL', m.key, 'attempt:' .. ARGV[j]) end
-    verdicts[#verdicts + 1] = VERBS[verb](m, revision, word)
+  local copied, verdict = tonumber(ARGV[i + 4]), 1
+  if VERBS[verb] then
+    local m = look(id)
+    if m then verdict = VERBS[verb](m, revision, word) else unmarked[#unmarked + 1] = id end
   else
-    redis.call('ZREM', dirty_key(database), id)  -- the message left; only its mark is here
-    verdicts[#verdicts + 1] = 1
+    verdict = written(id, verb, revision, word)
   end
+  for j = i + 5, i + 4 + copied do redis.pcall('HDEL', message_key(id), 'attempt:' .. ARGV[j]) end
+  verdicts[#verdicts + 1] = verdict
   i = i + 5 + copied
+end
+for j = 1, #unmarked, 1000 do
+  redis.call('ZREM', dirty_key(database), unpack(unmarked, j, math.min(j + 999, #unmarked)))
 end
 write_dirty_marks()
 write_counts()
