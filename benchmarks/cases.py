@@ -1,6 +1,7 @@
 """All cases: how many tasks each takes, how they run, what is compared at the end.
 
-Cases of throughput run in rounds, the bare loop first in each; of each the best round counts."""
+Cases of throughput run in rounds, the bare loop first in each, and so do those of an idle worker;
+of each the best round counts."""
 
 from __future__ import annotations
 
@@ -83,7 +84,10 @@ class Bench:
         rounds = self._rounds()
         bare = self._run_rounds({name: rounds[name] for name in names if name in rounds})
         singles = self._singles(bare)
-        for name in names:
+        # Those that are compared with each other take turns; the best round of each counts.
+        compared = [name for name in names if name == "idle" or name in IDLE_PEERS]
+        turns = compared * self.counts["rounds"]
+        for name in [*turns, *(name for name in names if name not in compared)]:
             if name in singles and name not in self.report.skipped:
                 self._watched(name, singles[name])
         compare(self.report)

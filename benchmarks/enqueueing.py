@@ -12,6 +12,7 @@ from benchmarks import tasks
 from benchmarks.project import QUEUE, Project
 from benchmarks.report import Report
 from django_tasks import django_task, enqueue_many
+from django_tasks.broker import get_broker
 from django_tasks.calls.retries import Backoff
 
 BLOCK = 100  # calls that are timed at once
@@ -88,6 +89,7 @@ def many(project: Project, report: Report, count: int, bare: float) -> None:
         began = time.perf_counter()
         for start in range(0, count, 1000):
             enqueue_many([tasks.first.s() for _ in range(min(1000, count - start))])
+        get_broker().settle()  # until the broker has said that it has them
         rates.append(count / (time.perf_counter() - began))
         arrived = project.left()
         assert arrived == count, f"{arrived} of {count} arrived"

@@ -46,13 +46,13 @@ def idle(project: Project, report: Report, count: int) -> None:
     told = {FROM_RETURN: started, FROM_CALL: reached, TO_RESULT: answered}
     for name, found in told.items():
         for share in (0.5, 0.95):
-            report.add("idle", f"{name}, p{share * 100:.0f}", percentile(found, share), "µs")
+            report.add_least("idle", f"{name}, p{share * 100:.0f}", percentile(found, share), "µs")
 
 
 def of_peer(report: Report, case: str, told: dict[str, float]) -> None:
     """The same of a peer, as its file tells it."""
     for name, key in ((FROM_RETURN, "started"), (FROM_CALL, "reached"), (TO_RESULT, "answered")):
-        report.add(case, f"{name}, p50", told[key], "µs")
+        report.add_least(case, f"{name}, p50", told[key], "µs")
 
 
 def _pause() -> None:

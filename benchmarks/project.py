@@ -85,10 +85,12 @@ class Project:
     def enqueue(self, task: Any, count: int, *args: Any) -> None:
         """``count`` calls; complains if the broker did not get them all."""
         from django_tasks import enqueue_many
+        from django_tasks.broker import get_broker
 
         before = self.left()
         for start in range(0, count, CHUNK):
             enqueue_many([task.s(*args) for _ in range(min(CHUNK, count - start))])
+        get_broker().settle()
         arrived = self.left() - before
         assert arrived == count, f"{arrived} of {count} calls arrived: is the machine too busy?"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,16 @@ class Report:
 
     def add(self, case: str, name: str, value: float, unit: str, **more: Any) -> None:
         self.figures.append(Figure(case, name, value, unit, **more))
+
+    def add_least(self, case: str, name: str, value: float, unit: str) -> None:
+        """``add`` of what is measured in rounds: the least counts, all are shown."""
+        known = [one for one in self.figures if (one.case, one.name) == (case, name)]
+        if not known:
+            self.add(case, name, value, unit, note=f"of {shown(value)}")
+            return
+        note = f"{known[0].note}, {shown(value)}"
+        least = replace(known[0], value=min(known[0].value, value), note=note)
+        self.figures[self.figures.index(known[0])] = least
 
     def skip(self, case: str, why: str) -> None:
         self.skipped[case] = why

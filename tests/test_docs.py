@@ -196,7 +196,7 @@ def written_fields() -> set[str]:
                 if target in ("m.key", "key"):
                     found.update(re.findall(r"'([a-z_]+)'", rest))
                     found.update(f"{name}<fence>" for name in re.findall(r"'(attempt:)'", rest))
-        for names in re.findall(r"local NAMES = \{(.*?)\}", text, re.DOTALL):
+        for names in re.findall(r"pcall\('HMGET', key, (.*?)\)", text, re.DOTALL):
             found.update(re.findall(r"'(\w+)'", names))
     ended = text_of("django_tasks/worker/execute.py").partition("def _unrunnable")[2]
     found.update(re.findall(r'fields\["(\w+)"\] = ', ended))

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError
@@ -29,7 +30,7 @@ CHUNK = 100  # messages in one call of push
 _closed_until: dict[TaskSettings, float] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """The unsaved row of one enqueue. ``alias``: of TASKS; ``database``: where its row goes."""
 
@@ -69,7 +70,8 @@ class Push:
             by_alias.setdefault(draft.alias, []).append(draft)
         for alias, drafts in by_alias.items():
             try:
-                push(alias, [_message_of(draft) for draft in drafts])
+                has_rows = all(draft.recording == Recording.FIRST for draft in drafts)
+                push(alias, [_message_of(draft) for draft in drafts], waits=not has_rows)
             except BrokerError as error:
                 _keep(drafts, self.database, error)
 
@@ -108,12 +110,13 @@ def is_open(record_id: str) -> bool:
     )
 
 
-def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) -> None:
-    """Push at once, in chunks, each queue's order kept. Raises ``BrokerError``,
-    without asking if the broker failed within the last two seconds."""
+def push(alias: str, messages: Sequence[Message], *, waits: bool = True) -> None:
+    """Push at once, in chunks, each queue's order kept. Raises ``BrokerError``, without asking if
+    the broker failed within the last two seconds.
+
+    ``waits``: for the answer. What has a row needs none: if it is an error, it is heard at the next
+    call, and the row waits for delivery all the same."""
     settings = task_settings(alias)
-    if time.monotonic() < _closed_until.get(settings, 0):
-        raise BrokerUnavailable("The broker did not answer a moment ago; not asked again yet.")
     by_queue: dict[str, list[Message]] = {}
     for message in messages:
         by_queue.setdefault(message.queue, []).append(message)
@@ -122,20 +125,31 @@ def push(alias: str, messages: Sequence[Message], *, is_delivery: bool = False) 
         for queue, line in by_queue.items()
         for start in range(0, len(line), CHUNK)
     ]
-    broker = get_broker(alias)
-    try:
-        # A thousand messages a call: it must be answered within a producer's time-out.
-        for start in range(0, len(batches), 10):
-            broker.push_all(batches[start : start + 10], is_delivery=is_delivery)
-    except BrokerError as error:
-        _closed_until[settings] = time.monotonic() + CIRCUIT
-        logger.warning(
-            "Enqueued calls wait in the database until the broker is back: %s",
-            error,
-            extra={"alias": alias},
-        )
-        _revive(broker)
-        raise
+    # A thousand messages a call: it must be answered within a producer's time-out.
+    for start in range(0, len(batches), 10):
+        chunk = batches[start : start + 10]
+        broker = get_broker(alias)
+        broker.settle()  # it tells what became of the last one
+        if time.monotonic() < _closed_until.get(settings, 0):
+            raise BrokerUnavailable("The broker did not answer a moment ago; not asked again yet.")
+        try:
+            if waits:
+                broker.push_all(chunk)
+            else:
+                broker.post_all(chunk, partial(_note_failure, alias, settings))
+        except BrokerError as error:
+            _note_failure(alias, settings, error)
+            raise
+
+
+def _note_failure(alias: str, settings: TaskSettings, error: BrokerError) -> None:
+    _closed_until[settings] = time.monotonic() + CIRCUIT
+    logger.warning(
+        "Enqueued calls wait in the database until the broker is back: %s",
+        error,
+        extra={"alias": alias},
+    )
+    _revive(get_broker(alias))
 
 
 def _revive(broker: Broker) -> None:

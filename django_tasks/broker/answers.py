@@ -92,7 +92,7 @@ def is_unknown(answer: Sequence[bytes | None], round_: int) -> bool:
     state, stub, known_round = answer
     if state is None or stub == b"1":
         return True
-    known = known_round or USUAL["round"].encode()
+    known = known_round or str(USUAL["round"]).encode()
     return known.isdigit() and int(known) < round_ and text_of(state) in FINAL
 
 

@@ -28,6 +28,7 @@ from django_tasks.broker.message import Message, Outcome, Report
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
+from django_tasks.errors import BrokerUnavailable
 
 
 @dataclass(slots=True)
@@ -47,6 +48,20 @@ class Broker(Caller):
         self, batches: Sequence[tuple[str, Sequence[Message]]], *, is_delivery: bool = False
     ) -> list[list[int]]:
         """``push`` for several queues in one round trip, in order."""
+        return self._call_all(self._pushes(batches, is_delivery))
+
+    def post_all(
+        self,
+        batches: Sequence[tuple[str, Sequence[Message]]],
+        tell: Callable[[BrokerUnavailable], None],
+    ) -> None:
+        """``push_all`` of what is in the database already: nobody waits for the answer. What failed
+        ``tell`` hears at the next call."""
+        self._post(self._pushes(batches, False), tell)
+
+    def _pushes(
+        self, batches: Sequence[tuple[str, Sequence[Message]]], is_delivery: bool
+    ) -> list[tuple[str, str, list[Argument]]]:
         self.announce(queue for queue, _ in batches)
         mode = "delivery" if is_delivery else "new"
         calls: list[tuple[str, str, list[Argument]]] = []
@@ -56,11 +71,28 @@ class Broker(Caller):
                 fields = message.to_fields()
                 arguments += [message.id, len(fields), *fields]
             calls.append(("push", queue, arguments))
-        return self._call_all(calls)
+        return calls
 
     def claim(self, queue: str, consumer: str, limit: int = 1) -> list[Message]:
         """Take up to ``limit`` messages from the head of the line. Not to be repeated."""
         return messages_of(self._call("claim", queue, consumer, limit), queue)
+
+    def wait_and_claim(
+        self, queue: str, consumer: str, limit: int, timeout: float
+    ) -> list[Message]:
+        """Block until there is something, at most ``timeout`` seconds (< 1), and claim: the server
+        does both without asking back. Nobody can tell how old such a claim is when its answer is
+        read (``Board.evictions``). Not to be repeated."""
+        keys, script = self.keys(queue), self.load("claim")
+        _, answer = self._pipeline(
+            [
+                ("BLPOP", keys.wake, timeout),
+                tuple(scripts.evalsha(script, keys.root, [consumer, limit])),
+            ]
+        )
+        if isinstance(answer, Exception):  # the server forgot the script: it is sent whole
+            return self.claim(queue, consumer, limit)
+        return messages_of(answer, queue)
 
     def ack(
         self, queue: str, consumer: str, outcomes: Sequence[Outcome | Report], *, claim: int = 0
@@ -182,13 +214,21 @@ class Broker(Caller):
             arguments += [record_id, verb, revision, word, len(fences), *fences]
         return list(self._call("clean", queue, *arguments))
 
-    def watch(self, queue: str, record_id: str, timeout: float) -> None:
-        """Block until a message is final; at most ``timeout`` seconds (< 0.2)."""
+    def watch(self, queue: str, record_id: str, timeout: float) -> Snapshot | None:
+        """Block until a message is final, at most ``timeout`` seconds (< 0.2); what it says then.
+        None if it is unknown."""
         keys = self.keys(queue)
-        asked = scripts.evalsha(self.load("watch"), keys.root, [record_id])
-        answer, _ = self._pipeline([tuple(asked), ("BLPOP", keys.done(record_id), timeout)])
-        if isinstance(answer, Exception):  # the server forgot the script: it is sent whole
+        asked, _, raw = self._pipeline(
+            [
+                tuple(scripts.evalsha(self.load("watch"), keys.root, [record_id])),
+                ("BLPOP", keys.done(record_id), timeout),
+                ("HGETALL", keys.message(record_id)),
+            ]
+        )
+        if isinstance(asked, Exception):  # the server forgot the script: it is sent whole
             self._call("watch", queue, record_id)
+        known = raw and not isinstance(raw, Exception)
+        return Snapshot.from_hash(record_id, as_dict(raw)) if known else None
 
     def delivered(self, queue: str, era: str) -> bool:
         """Note that delivery is done with this era, if it is the present one."""
@@ -300,7 +340,7 @@ def _ack_arguments(
 
 @lru_cache(maxsize=16)
 def _broker(settings: TaskSettings, timeout: float) -> Broker:
-    return Broker(settings, timeout)
+    return Broker(settings, timeout, preloads=("push", "watch"))
 
 
 def get_broker(alias: str = DEFAULT_ALIAS) -> Broker:

@@ -4,12 +4,14 @@ broker.py has what is said over it: a method for each script."""
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from django_tasks.broker import connection, embedded, scripts
 from django_tasks.broker.keys import QueueKeys, SharedKeys
@@ -17,25 +19,37 @@ from django_tasks.broker.scripts import Argument
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import BrokerUnavailable
 
+Unread = tuple[int, Callable[[], list[Any]], Callable[[BrokerUnavailable], None]]
+
 
 @dataclass(slots=True)
 class Caller:
-    """Calls scripts and commands. ``greets``: who is named in the first call of a connection."""
+    """Calls scripts and commands. ``greets``: who is named in the first call of a connection;
+    ``preloads``: scripts that the server of each connection is made to know."""
 
     settings: TaskSettings
     timeout: float = connection.WORKER_TIMEOUT
     greets: Callable[[], Iterable[tuple[str, str]]] | None = None  # (queue, consumer) pairs
+    preloads: Sequence[str] = ()
     load: Callable[[str], scripts.Script] = scripts.load
-    _client: Any = field(default=None, repr=False)
+    _wire: connection.Wire | None = field(default=None, repr=False)
     _announced: set[str] = field(default_factory=set, repr=False)
     _keys: dict[str, QueueKeys] = field(default_factory=dict, repr=False)
+    # Who sent it (a process), how to read the answer, who is told what failed.
+    _unread: deque[Unread] = field(default_factory=deque, repr=False)
+
+    @property
+    def wire(self) -> connection.Wire:
+        if self._wire is None:
+            greet = self._greet if self.greets or self.preloads else None
+            client = connection.open_client(self.settings, timeout=self.timeout, greet=greet)
+            self._wire = connection.Wire(client)
+        return self._wire
 
     @property
     def client(self) -> Any:
-        if self._client is None:
-            greet = self._greet if self.greets else None
-            self._client = connection.open_client(self.settings, timeout=self.timeout, greet=greet)
-        return self._client
+        """redis-py's, for what no method here asks."""
+        return self.wire.client
 
     @property
     def shared(self) -> SharedKeys:
@@ -50,9 +64,9 @@ class Caller:
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        if self._client is not None:
-            self._client.close()
-            self._client.connection_pool.disconnect()
+        self._unread.clear()
+        if self._wire is not None:
+            self._wire.close()
 
     def revive(self) -> None:
         """After ``BrokerUnavailable``: if the server is our embedded one, see that it runs."""
@@ -62,12 +76,18 @@ class Caller:
     def _greet(self, redis_connection: Any) -> None:
         # The first call of every connection tells an era from the next (law 6); EVAL, since the
         # server may be a new one that knows no digest.
-        text = self.load("beat").text
         for queue, consumer in self.greets() if self.greets else ():
+            text = self.load("beat").text
             arguments = self._beat_arguments([consumer], False, True, False)
             root = self.keys(queue).root
             redis_connection.send_command("EVAL", text, 1, root, *arguments)
             redis_connection.read_response()
+        for name in self.preloads:
+            try:
+                redis_connection.send_command("SCRIPT", "LOAD", self.load(name).text)
+                redis_connection.read_response()
+            except ResponseError:
+                pass  # some ACLs forbid it; then the first call sends it whole
 
     def _beat_arguments(
         self, consumers: Sequence[str], register: bool, is_first: bool, is_stopping: bool
@@ -84,13 +104,37 @@ class Caller:
         return self._run(name, self.keys(queue).root, arguments)
 
     def _run(self, name: str, root: str, arguments: Sequence[Argument]) -> Any:
+        self.settle()
         try:
-            [answer] = scripts.begin_all(self.client, [(self.load(name), root, arguments)])()
+            [answer] = scripts.begin_all(self.wire, [(self.load(name), root, arguments)])()
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
         if isinstance(answer, Exception):
             raise self._unavailable(answer) from answer
         return answer
+
+    def _post(
+        self,
+        calls: Sequence[tuple[str, str, Sequence[Argument]]],
+        tell: Callable[[BrokerUnavailable], None],
+    ) -> None:
+        """Sent now, and nobody waits for the answer: it is read before the next call, so that one
+        follows the other on the same connection. ``tell`` hears then what failed."""
+        self._unread.append((os.getpid(), self._begin_all(calls), tell))
+
+    def settle(self) -> None:
+        """Read what nobody waited for."""
+        while self._unread:
+            try:
+                pid, read, tell = self._unread.popleft()
+            except IndexError:  # another thread was faster
+                return
+            if pid != os.getpid():
+                continue  # our parent's, who reads it
+            try:
+                read()
+            except BrokerUnavailable as error:
+                tell(error)
 
     def _call_all(self, calls: Sequence[tuple[str, str, Sequence[Argument]]]) -> list[Any]:
         return self._begin_all(calls)()
@@ -99,11 +143,12 @@ class Caller:
         self, calls: Sequence[tuple[str, str, Sequence[Argument]]]
     ) -> Callable[[], list[Any]]:
         """Sent now; what is returned reads the answers."""
+        self.settle()
         loaded = [
             (self.load(name), self.keys(queue).root, arguments) for name, queue, arguments in calls
         ]
         try:
-            finish = scripts.begin_all(self.client, loaded)
+            finish = scripts.begin_all(self.wire, loaded)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 
@@ -128,8 +173,9 @@ class Caller:
     def _pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         if not commands:
             return []
+        self.settle()
         try:
-            return connection.send(self.client, commands)()
+            return self.wire.send(commands)()
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
 

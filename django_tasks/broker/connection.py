@@ -4,6 +4,7 @@ redis-py's own retries are off everywhere: a script is repeated only where its h
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -156,41 +157,77 @@ def _from_sentinels(
     return finder.master_for(service, **options)
 
 
-def send(client: Any, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
-    """Send commands in one write; what is returned reads what the server answers, an answer or a
-    ``ResponseError`` each. Both raise ``RedisError`` or ``OSError`` if the connection is lost.
+class Wire:
+    """The connections of a client, each lent to one call at a time.
 
-    What redis-py does besides for each command (its own retries, callbacks, events) costs more than
-    a short task."""
-    pool = client.connection_pool
-    connection = pool.get_connection()
+    What redis-py's pool and pipeline do for each call (counters, events, retries, callbacks) costs
+    more than a short task: a connection is taken from the pool once and stays here."""
 
-    def give_up() -> None:
-        # Also after a signal's exception: what is left of the answers would be taken for others'.
-        connection.disconnect()
-        pool.release(connection)
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._free: list[Any] = []
+        self._pid = os.getpid()
 
-    try:
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    except BaseException:
-        give_up()
-        raise
+    def send(self, commands: Sequence[Sequence[Any]]) -> Callable[[], list[Any]]:
+        """Send commands in one write; what is returned reads what the server answers, an answer or
+        a ``ResponseError`` each. Both raise ``RedisError`` or ``OSError`` if the connection is
+        lost."""
+        connection = self._take()
 
-    def read() -> list[Any]:
-        answers: list[Any] = []
+        def give_up() -> None:
+            # Also after a signal's exception: the answers left would be taken for others'.
+            connection.disconnect()
+            self._free.append(connection)
+
         try:
-            for _ in commands:
-                try:
-                    answers.append(connection.read_response())
-                except ResponseError as error:
-                    answers.append(error)
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         except BaseException:
             give_up()
             raise
-        pool.release(connection)
-        return answers
 
-    return read
+        def read() -> list[Any]:
+            answers: list[Any] = []
+            try:
+                for _ in commands:
+                    try:
+                        answers.append(connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
+            except BaseException:
+                give_up()
+                raise
+            self._free.append(connection)
+            return answers
+
+        return read
+
+    def close(self) -> None:
+        """The next call opens new ones."""
+        self._free = []
+        self.client.close()
+        self.client.connection_pool.disconnect()
+        self.client.connection_pool.reset()
+
+    def _take(self) -> Any:
+        if self._pid != os.getpid():  # those are our parent's
+            self._free, self._pid = [], os.getpid()
+        try:
+            connection = self._free.pop()
+        except IndexError:
+            return self.client.connection_pool.get_connection()
+        try:
+            if not connection.can_read():
+                return connection
+        except (RedisError, OSError):
+            pass
+        # It was closed, or an answer is left that nobody reads.
+        try:
+            connection.disconnect()
+            connection.connect()
+        except BaseException:
+            self._free.append(connection)
+            raise
+        return connection
 
 
 def redacted(url: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from django_tasks.broker.connection import send
+from django_tasks.broker.connection import Wire
 
 Argument = str | bytes | int | float
 
@@ -73,19 +73,19 @@ def evalsha(script: Script, root: str, arguments: Sequence[Argument]) -> list[Ar
     return ["EVALSHA", script.digest, 1, root, *_encoded(arguments)]
 
 
-def begin_all(client: Any, calls: Sequence[Call]) -> Callable[[], list[Any]]:
+def begin_all(wire: Wire, calls: Sequence[Call]) -> Callable[[], list[Any]]:
     """Send several scripts in one write, to be run in order. What is returned reads an answer or a
     ``ResponseError`` each. The server forgets scripts (SCRIPT FLUSH, restart): then one is sent
     whole."""
     commands = [evalsha(*call) for call in calls]
-    finish = send(client, commands)
+    finish = wire.send(commands)
 
     def read() -> list[Any]:
         answers = finish()
         for position, answer in enumerate(answers):
             if isinstance(answer, NoScriptError):
                 script, command = calls[position][0], commands[position]
-                [answers[position]] = send(client, [["EVAL", script.text, *command[2:]]])()
+                [answers[position]] = wire.send([["EVAL", script.text, *command[2:]]])()
         return answers
 
     return read

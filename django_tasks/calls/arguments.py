@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import decimal
 import inspect
-import json
 import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from django.db import models
 
+from django_tasks.broker.message import to_json
 from django_tasks.errors import (
     ArgumentMismatch,
     ArgumentNotSerializable,
@@ -195,7 +195,9 @@ def _cure(value: Any) -> str:
 
 def checked_size(name: str, args: list[Any], kwargs: dict[str, Any], limit: int) -> None:
     """Raises ``ArgumentsTooLarge`` if the JSON of a call is over ``limit`` bytes."""
-    size = len(json.dumps([args, kwargs]))
+    if not args and not kwargs:
+        return
+    size = len(to_json([args, kwargs]))
     if size > limit:
         raise ArgumentsTooLarge(
             f"{name}() can't be enqueued: its arguments take {size} bytes as JSON, and"

@@ -37,14 +37,17 @@ class RedisBackend(BaseTaskBackend):
 
     def validate_task(self, task: Any) -> None:
         """Raises ``InvalidTaskOptions`` for what can't be enqueued here."""
-        checked_task(task, super().validate_task)
+        known = getattr(task, "__dict__", {})  # a plain ``django.tasks`` one has none
+        if known.get("_valid_for") is not self:  # TASKS may have changed since
+            checked_task(task, super().validate_task)
+            known["_valid_for"] = self
         if task_settings(self.alias).record != Recording.FIRST:
             _require_row(task)
         registry.register(task)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
         """A row now, a message after commit. Raises ``TaskArgumentError``, ``InvalidTask``."""
-        self.validate_task(task)  # again: TASKS may have changed since the task was made
+        self.validate_task(task)
         return self.enqueue_drafts([(task, Signature(task, tuple(args), dict(kwargs)).draft())])[0]
 
     def enqueue_drafts(self, drafts: Sequence[tuple[Any, Draft]]) -> list[TaskResult]:

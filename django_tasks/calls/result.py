@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
-from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import DatabaseError
 
 from django_tasks import framework
-from django_tasks.calls import registry
-from django_tasks.conf import task_settings
+from django_tasks.calls.lookup import find, from_snapshot
 from django_tasks.errors import (
     BrokerError,
     ResultInsideTransaction,
@@ -26,12 +22,11 @@ from django_tasks.errors import (
     TaskExpired,
     TaskFailed,
 )
-from django_tasks.framework import TaskError, to_django
-from django_tasks.states import FINAL, Result, State, django_status
+from django_tasks.framework import to_django
+from django_tasks.states import FINAL, State, django_status
 
 if TYPE_CHECKING:
-    from django_tasks.broker.snapshot import Attempt, Snapshot
-    from django_tasks.models import TaskAttempt, TaskRecord
+    from django_tasks.models import TaskRecord
 
     # django-stubs has it not frozen, and without what is private.
     FrameworkTaskResult: Any
@@ -44,6 +39,18 @@ REFRESHED = (
 ).split()
 _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
+# What is the same of every call that was just enqueued.
+_NEW = (
+    ("status", django_status(State.PENDING)),
+    ("started_at", None),
+    ("finished_at", None),
+    ("last_attempted_at", None),
+    ("_return_value", None),
+    ("state", State.PENDING.value),
+    ("error_class", ""),
+    ("error_message", ""),
+    ("traceback", ""),
+)
 
 LOOK = 0.15  # seconds of one wait for the broker's word; below a producer's time-out
 AWAY_LOOK = 0.05  # seconds between looks at the row while the broker is away
@@ -71,42 +78,60 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
         it returned.
 
         Raises ``TaskFailed`` (``TaskCancelled``, ``TaskExpired``), ``ResultTimeout``."""
+        is_known = self._is_new()
         for wait in _waits(timeout):
-            self._look()
+            if not is_known or wait is None:
+                self._look()
             if self.state in FINAL:
                 return self._outcome()
             if wait is None:
                 self._give_up(timeout)
-            self._wait(wait)
+            is_known = self._wait(wait)
         return None  # _waits ends with None only
 
     async def aget(self, timeout: float | None = None) -> Any:
         """``get`` for asyncio."""
+        is_known = await sync_to_async(self._is_new)()
         for wait in _waits(timeout):
-            await self._alook()
+            if not is_known or wait is None:
+                await self._alook()
             if self.state in FINAL:
                 return self._outcome()
             if wait is None:
                 self._give_up(timeout)
-            await sync_to_async(self._wait, thread_sensitive=False)(wait)
+            is_known = await sync_to_async(self._wait, thread_sensitive=False)(wait)
         return None
 
-    def _wait(self, seconds: float) -> None:
-        """Until the broker says that it is final, or it is time to look again: at the row, if the
-        broker is away or does not know it yet."""
+    def _is_new(self) -> bool:
+        """Nobody looked yet, and the broker may know it: then to wait tells as much as to look."""
+        from django_tasks.bridge import outbox
+
+        return self.state == State.PENDING and not outbox.is_open(self.id)
+
+    def _wait(self, seconds: float) -> bool:
+        """Until the broker says that it is final, at most so long. Whether we know now what there
+        is to know; else it is time to look at the row: the broker is away, or knows nothing."""
         from django_tasks.broker import get_broker
 
         began = time.monotonic()
         try:
-            get_broker(self.task.backend).watch(self.task.queue_name, self.id, seconds)
+            broker = get_broker(self.task.backend)
+            snapshot = broker.watch(self.task.queue_name, self.id, seconds)
         except BrokerError:
-            time.sleep(max(0.0, min(seconds, AWAY_LOOK) - (time.monotonic() - began)))
+            snapshot = None
+        if snapshot is not None and not snapshot.is_stub and not snapshot.is_settled:
+            self._take(from_snapshot(snapshot, self))
+            return True
+        time.sleep(max(0.0, min(seconds, AWAY_LOOK) - (time.monotonic() - began)))
+        return False
 
     def refresh(self) -> None:
         """Read again where the task is. Raises ``ResultNotFound``."""
-        fresh = load(self.id, self.task.backend, self.task.queue_name, self.database, self)
+        self._take(find(self.id, self.task.backend, self.task.queue_name, self.database, self))
+
+    def _take(self, fresh: Mapping[str, Any]) -> None:
         for name in REFRESHED:
-            object.__setattr__(self, name, getattr(fresh, name))
+            object.__setattr__(self, name, fresh[name])
 
     async def arefresh(self) -> None:
         """``refresh`` for asyncio."""
@@ -167,225 +192,31 @@ def _waits(timeout: float | None) -> Iterator[float | None]:
         yield max(min(left, LOOK), 0.001)
 
 
-def load(
-    record_id: str,
-    alias: str,
-    queue: str | None = None,
-    database: str | None = None,
-    known: TaskResult | None = None,
-) -> TaskResult:
-    """The result with this id. ``queue``, ``database``, ``known``: what the caller knows of it.
-
-    Raises ``ResultNotFound``."""
-    from django_tasks.bridge.databases import read_record
-
-    checked = _checked_id(record_id)
-    record = None
-    if database is None or queue is None:
-        record, database = _find_row(checked)
-        if record is not None:
-            queue, alias = record.queue_name, _enqueued_by(record, alias)
-    snapshot, found_in = _snapshot(str(checked), alias, queue)
-    if snapshot is not None and not snapshot.is_stub and not snapshot.is_settled:
-        if known is None:
-            if record is None:  # its row, if it will have one, is where the message says
-                record = _record_of(snapshot, found_in)
-                database = snapshot.fields.get("database", "")
-            known = _from_record(record, alias, database)
-        return _from_snapshot(snapshot, known)
-    if record is None and database:
-        record = read_record(checked, database)
-    if record is None:
-        _require_committed(str(checked))
-        raise ResultNotFound(
-            f"No task result has the id {record_id!r}: its record was deleted, or its time to live"
-            f" is over (RESULT_TTL, {task_settings(alias).result_ttl} s, where there is no record)."
-        )
-    return _from_record(record, alias, database)
-
-
-def _require_committed(record_id: str) -> None:
-    from django_tasks.bridge import outbox
-
-    if outbox.is_open(record_id):
-        raise ResultNotFound(
-            f"The task {record_id} was enqueued in the transaction that is still open here. It is"
-            " not committed yet, and with record='after' or 'never' there is nothing of it before"
-            " the commit."
-        )
-
-
-def _find_row(record_id: UUID) -> tuple[TaskRecord | None, str]:
-    """The row and the alias of its database; where there is none, the alias it would have."""
-    from django_tasks.bridge.databases import read_record
-
-    databases = registry.databases()
-    away: DatabaseError | None = None
-    for database in databases:
-        try:
-            record = read_record(record_id, database)
-        except DatabaseError as error:
-            away = error  # it may be in another
-            continue
-        if record is not None:
-            return record, database
-    if away is not None:
-        raise away
-    return None, databases[0]
-
-
-def _enqueued_by(record: TaskRecord, asked: str) -> str:
-    """The alias of ``TASKS`` whose broker has the message; ``asked`` if there is none such now."""
-    from django_tasks.bridge.translate import alias_of
-
-    alias = alias_of(record)
-    return alias if alias in framework.task_backends else asked
-
-
-def _checked_id(record_id: Any) -> UUID:
-    try:
-        return record_id if isinstance(record_id, UUID) else UUID(str(record_id))
-    except ValueError:
-        raise ResultNotFound(f"{record_id!r} is not the id of a task result (a UUID).") from None
-
-
-def _snapshot(record_id: str, alias: str, queue: str | None) -> tuple[Snapshot | None, str]:
-    """The message and its queue, if the broker answers and knows it."""
-    from django_tasks.broker import get_broker
-
-    broker = get_broker(alias)
-    try:
-        queues = broker.queue_names() if queue is None else {queue}
-        for name in queues:
-            found = broker.snapshots(name, [record_id])
-            if found:
-                return found[record_id], name
-    except BrokerError:
-        pass  # the row knows, a little later
-    return None, ""
-
-
-def _record_of(snapshot: Snapshot, queue: str) -> TaskRecord:
-    """An unsaved row for a message without one (record="never", or "after" and not yet copied)."""
-    from django_tasks.bridge.translate import to_record
-
-    return to_record(snapshot, queue)
-
-
-def _from_record(record: TaskRecord, alias: str, database: str) -> TaskResult:
-    attempts: list[TaskAttempt | Attempt] = []
-    if not record._state.adding:
-        attempts += record.attempts.all()
-    return _result(
-        task=registry.task_of(record, alias),
-        record_id=str(record.id),
-        state=record.status,
-        times=(record.enqueued_at, record.started_at, record.finished_at),
-        arguments=(record.args, record.kwargs),
-        alias=alias,
-        database=database,
-        runs=attempts,
-        worker=record.worker_id,
-        error=(
-            record.error_class,
-            record.error_message or record.dead_letter,
-            record.traceback,
-        ),
-        value=record.return_value,
-    )
-
-
-def _from_snapshot(snapshot: Snapshot, known: TaskResult) -> TaskResult:
-    return _result(
-        task=known.task,
-        record_id=snapshot.id,
-        state=snapshot.state,
-        times=(known.enqueued_at, snapshot.started_at, snapshot.finished_at),
-        arguments=(known.args, known.kwargs),
-        alias=known.backend,
-        database=known.database,
-        runs=_runs_of(snapshot, known.database),
-        worker=snapshot.worker_id,
-        error=(
-            snapshot.error_class,
-            snapshot.error_message or snapshot.dead_letter,
-            snapshot.traceback,
-        ),
-        value=json.loads(snapshot.return_value) if snapshot.return_value else None,
-    )
-
-
-def _runs_of(snapshot: Snapshot, database: str) -> list[TaskAttempt | Attempt]:
-    """The runs that ended, by fence. The mirror takes those it copied out of the message."""
-    from django_tasks.models import TaskAttempt
-
-    runs: dict[int, TaskAttempt | Attempt] = {run.fence: run for run in snapshot.attempts}
-    ended = snapshot.attempt + snapshot.lost + (snapshot.state == State.SUCCESSFUL)
-    counted = sum(run.outcome not in (Result.SNOOZED, Result.STOPPED) for run in runs.values())
-    if database and snapshot.is_recorded and counted < ended:
-        copied = TaskAttempt.objects.using(database).filter(record_id=UUID(snapshot.id))
-        runs = {**{run.fence: run for run in copied}, **runs}
-    return [runs[fence] for fence in sorted(runs)]
-
-
-def _result(
-    *,
-    task: Any,
-    record_id: str,
-    state: str,
-    times: tuple[datetime | None, datetime | None, datetime | None],
-    arguments: tuple[list[Any], dict[str, Any]],
-    alias: str,
-    database: str,
-    runs: Sequence[TaskAttempt | Attempt],
-    worker: str,
-    error: tuple[str, str, str],
-    value: Any,
-) -> TaskResult:
-    last_started = [run.started_at for run in runs if run.started_at]
-    runs = [run for run in runs if run.outcome != Result.SNOOZED]  # neither an attempt nor an error
-    workers = [run.consumer for run in runs]
-    if state == State.RUNNING and worker:
-        workers.append(worker)
-    result = TaskResult(
-        task=task,
-        id=record_id,
-        status=django_status(state),
-        enqueued_at=times[0],
-        started_at=times[1],
-        finished_at=times[2],
-        last_attempted_at=last_started[-1] if last_started else times[1],
-        args=arguments[0],
-        kwargs=arguments[1],
-        backend=alias,
-        errors=[
-            TaskError(exception_class_path=run.error_class, traceback=run.traceback)
-            for run in runs
-            if run.error_class
-        ],
-        worker_ids=workers,
-        state=State(state).value,
-        database=database,
-        error_class=error[0],
-        error_message=error[1],
-        traceback=error[2],
-    )
+def load(record_id: str, alias: str) -> TaskResult:
+    """The result with this id. Raises ``ResultNotFound``."""
+    found = find(record_id, alias)
+    value = found.pop("_return_value")
+    result = TaskResult(**found)
     object.__setattr__(result, "_return_value", value)
     return result
 
 
 def of_new(record: TaskRecord, task: Any, alias: str, database: str) -> TaskResult:
-    """The result of a call that was just enqueued."""
-    return _result(
-        task=task,
-        record_id=str(record.id),
-        state=State.PENDING,
-        times=(record.enqueued_at, None, None),
-        arguments=(record.args, record.kwargs),
-        alias=alias,
-        database=database,
-        runs=[],
-        worker="",
-        error=("", "", ""),
-        value=None,
-    )
+    """The result of a call that was just enqueued. Without ``__init__``, which would normalise the
+    arguments once more: of many calls at once, a tenth of the whole time."""
+    result = object.__new__(TaskResult)
+    for name, value in (
+        *_NEW,
+        ("task", task),
+        ("id", str(record.id)),
+        ("enqueued_at", record.enqueued_at),
+        # Copies: who changes a result's does not change what is pushed after the commit.
+        ("args", deepcopy(record.args) if record.args else []),
+        ("kwargs", deepcopy(record.kwargs) if record.kwargs else {}),
+        ("backend", alias),
+        ("errors", []),
+        ("worker_ids", []),
+        ("database", database),
+    ):
+        object.__setattr__(result, name, value)
+    return result

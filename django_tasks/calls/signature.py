@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 _PLAIN_OPTIONS = TaskOptions()  # of a task made by the framework's own @task
 
 
+@cache
+def _floors_below() -> tuple[Callable[..., str], Callable[..., Draft], Callable[..., Any]]:
+    """Late: tasks are defined before the app registry is ready."""
+    from django_tasks.bridge.databases import database_for
+    from django_tasks.bridge.outbox import Draft
+    from django_tasks.models.record import new_record
+
+    return database_for, Draft, new_record
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """``add.s(1, 2)``: a task and the arguments of one call of it."""
@@ -36,17 +47,14 @@ class Signature:
 
     def draft(self) -> Draft:
         """The row that this call will be. Raises ``TaskArgumentError``."""
-        # Late: tasks are defined before the app registry is ready.
-        from django_tasks.bridge.databases import database_for
-        from django_tasks.bridge.outbox import Draft
-        from django_tasks.models.record import new_record
-
+        database_for, make_draft, new_record = _floors_below()
         task = self.task
         options = getattr(task, "options", _PLAIN_OPTIONS)
         settings = task_settings(task.backend)
         args, kwargs = normalize(task.func, task.takes_context, self.args, self.kwargs)
         checked_size(task.func.__name__, args, kwargs, settings.max_argument_bytes)
         now = datetime.now(UTC)
+        enqueued_at = to_django(now)
         metadata: dict[str, Any] = {}
         if task.backend != "default":
             metadata["backend"] = task.backend
@@ -55,10 +63,11 @@ class Signature:
         name = name_of(task)
         register(task)  # TASKS may have named another backend when it was made
         own = own_options(name)
-        if options.backoff != own.backoff:
-            metadata["backoff"] = astuple(options.backoff)
-        if options.record != own.record:
-            metadata["record"] = options.record
+        if options is not own:
+            if options.backoff != own.backoff:
+                metadata["backoff"] = astuple(options.backoff)
+            if options.record != own.record:
+                metadata["record"] = options.record
         run_after = moment(task.run_after, now)
         if run_after is not None:  # a retry writes its own time into the row
             metadata["run_after"] = run_after.isoformat()
@@ -72,11 +81,11 @@ class Signature:
             max_attempts=options.retries + 1,
             run_after=run_after,
             expires=moment(options.expires, now),
-            created_at=to_django(now),
-            enqueued_at=to_django(now),
+            created_at=enqueued_at,
+            enqueued_at=enqueued_at,
             metadata=metadata,
         )
-        return Draft(
+        return make_draft(
             record=record,
             recording=options.record or settings.record,
             alias=task.backend,
@@ -93,6 +102,8 @@ def own_options(name: str) -> TaskOptions:
 def moment(option: datetime | timedelta | float | None, now: datetime) -> datetime | None:
     """The time, as Django has it, that ``run_after`` or ``expires`` means for a call made now: a
     time, or what counts from the enqueue, as a ``timedelta`` or in seconds."""
+    if option is None:
+        return None
     if isinstance(option, int | float):
         option = timedelta(seconds=option)
     if isinstance(option, timedelta):

@@ -20,8 +20,10 @@ _REPORTS = 128 * 1024  # bytes for all of them; what finds no room is told by th
 _SLOT = struct.Struct("<BxHIQdI64s4x")  # state, queue, report's length, fence, since, start, id
 _STATE, _SINCE, _REPORT = struct.Struct("<B"), struct.Struct("<d"), struct.Struct("<I")
 _LENGTH_AT, _SINCE_AT, _START_AT = 4, 16, 24
-_HEAD = struct.Struct("<I4x")  # how many slots may be in use: at least as many as are
-_FIRST_REPORT = _HEAD.size + SLOTS * _SLOT.size
+_HEAD = struct.Struct("<I")  # how many slots may be in use: at least as many as are
+_EVICTIONS = struct.Struct("<I")  # written by the supervisor alone
+_EVICTIONS_AT, _FIRST_SLOT = 4, 8
+_FIRST_REPORT = _FIRST_SLOT + SLOTS * _SLOT.size
 # KEPT: not started, and not to be given back either: its row is being looked up (law 6).
 EMPTY, HELD, RUNNING, FINISHED, KEPT = range(5)
 
@@ -55,7 +57,7 @@ class Board:
         self._queues = list(queues)
         self._page = mmap.mmap(-1, _FIRST_REPORT + _REPORTS)
         self._slots: dict[str, int] = {}  # id → offset of its slot, in the child
-        self._free = [_HEAD.size + slot * _SLOT.size for slot in range(SLOTS)]
+        self._free = [_FIRST_SLOT + slot * _SLOT.size for slot in range(SLOTS)]
         self._end = _FIRST_REPORT  # of the reports written
 
     def hold(
@@ -115,11 +117,22 @@ class Board:
             for record_id, offset in self._slots.items()
         }
 
+    @property
+    def evictions(self) -> int:
+        """How often the supervisor was about to give back what is not on the board: who reads a
+        claim that is older than one of these may have lost it."""
+        evictions: int = _EVICTIONS.unpack_from(self._page, _EVICTIONS_AT)[0]
+        return evictions
+
+    def evict(self) -> None:
+        """By the supervisor, before it gives back what is not on the board; then it looks again."""
+        _EVICTIONS.pack_into(self._page, _EVICTIONS_AT, (self.evictions + 1) & 0xFFFFFFFF)
+
     def read(self) -> list[Held]:
         """What is on the board now; for the supervisor."""
         if not _HEAD.unpack_from(self._page)[0]:
             return []  # an idle child's supervisor looks twenty times a second
-        lines = (self._line(_HEAD.size + slot * _SLOT.size) for slot in range(SLOTS))
+        lines = (self._line(_FIRST_SLOT + slot * _SLOT.size) for slot in range(SLOTS))
         return [line for line in lines if line is not None]
 
     def _line(self, offset: int) -> Held | None:

@@ -45,6 +45,7 @@ class Consumer:
     outcomes: list[Outcome] = field(default_factory=list)  # ended, not yet reported
     done: int = 0
     _is_grown: bool = False
+    _is_drained: bool = False
     _most: int = 1  # doubled by a claim that was run whole, 1 again when some was given back
     _pace: float = 1.0  # seconds: moving average of the short runs
     _durations: dict[str, float] = field(default_factory=dict)  # task → moving average, seconds
@@ -101,12 +102,15 @@ class Consumer:
 
     def _take(self, outcomes: list[Outcome], limit: int) -> list[Message]:
         if outcomes:
-            return self.exchange.report(outcomes, limit=limit)
-        claimed = self.exchange.take(limit)
-        if not claimed and self.idle is None:
-            self.exchange.wait()
-        elif not claimed and self.idle is not None and self.idle():
-            self.exchange.is_stopping = True
+            claimed = self.exchange.report(outcomes, limit=limit)
+        else:
+            claimed = [] if self._is_drained else self.exchange.take(limit)
+            if not claimed and self.idle is None:
+                claimed = self.exchange.wait(limit)
+            elif not claimed and self.idle is not None and self.idle():
+                self.exchange.is_stopping = True
+        # The one queue was asked and had nothing: then the next thing to do is to wait.
+        self._is_drained = not claimed and self.idle is None and len(self.exchange.queues) == 1
         return claimed
 
     def _ack_and_give_back(self) -> None:

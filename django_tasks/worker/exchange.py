@@ -107,12 +107,19 @@ class Exchange:
         self.board.clear(outcome.id for outcome in outcomes)
         return self._hold(acked.claimed, since) if acked.claimed else []
 
-    def wait(self) -> None:
-        """Block until something can be claimed; a stop signal ends the wait at once."""
+    def wait(self, limit: int) -> list[Message]:
+        """Block until something can be claimed, and take it; a stop signal ends the wait."""
         try:
             self._is_waiting = True
-            if not self.is_stopping:
+            if self.is_stopping:
+                return []
+            if len(self.queues) > 1:  # which of them will wake us nobody knows
                 self.broker.wait(self.queues, IDLE_WAIT)
+                return []
+            evictions = self.board.evictions
+            claimed = self.broker.wait_and_claim(self.queues[0], self.name, limit, IDLE_WAIT)
+            self._is_waiting = False
+            return self._hold_unless_evicted(claimed, evictions)
         except Stopped:
             self.broker.close()  # the connection is in the middle of an answer
         except BrokerError as error:
@@ -120,6 +127,20 @@ class Exchange:
             self._recover(error)
         finally:
             self._is_waiting = False
+        return []
+
+    def _hold_unless_evicted(self, claimed: list[Message], evictions: int) -> list[Message]:
+        """Of such a claim nobody knows the age: between its answer's arrival and its reading this
+        process may have stood still, and our supervisor may have given it back (law 4). It counts
+        that on the board first and then looks what is there; we put it there first and then look
+        at the count: so one of us sees the other."""
+        if not claimed:
+            return []
+        self._hold(claimed, time.monotonic())
+        if self.board.evictions == evictions:
+            return claimed
+        self.report((), claimed)
+        return []
 
     def pause(self, seconds: float) -> None:
         """Sleep; a stop signal ends it at once."""

@@ -110,6 +110,10 @@ class Heart:
                 if child.unread.get(key) == fence
             ]
             if twice:
+                child.board.evict()
+                seen = {(one.id, one.fence) for one in child.board.read()}
+                twice = [one for one in twice if (one[0], one[1]) not in seen]
+            if twice:
                 given = self.broker.give_back(queue, child.consumer, twice)
                 logger.warning(
                     "Gave back %d messages that %s never got",

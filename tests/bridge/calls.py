@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_tasks import django_task
-from django_tasks.broker import Broker
+from django_tasks.broker import Broker, get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
 
@@ -24,6 +24,7 @@ class Undo(Exception):
 
 def numbers(queue: TaskSettings, name: str = "default", limit: int = 1000) -> list[int]:
     """First arguments of the messages that are ready, in the line's order."""
+    get_broker().settle()  # nobody waited for what was enqueued here
     broker = Broker(queue)
     broker.beat([name], ["reader"], register=True)
     found = [message.decoded_arguments()[0][0] for message in broker.claim(name, "reader", limit)]

@@ -16,7 +16,7 @@ from django.urls import path
 from django_tasks import enqueue_many
 from django_tasks.bridge.deliver import deliver
 from django_tasks.bridge.mirror import mirror
-from django_tasks.broker import Broker
+from django_tasks.broker import Broker, get_broker
 from django_tasks.calls import registry
 from django_tasks.conf import task_settings
 from django_tasks.models import TaskRecord
@@ -326,6 +326,7 @@ def test_enqueue_many_writes_by_one_statement_and_pushes_in_chunks(
 
     with CaptureQueriesContext(connection) as queries:
         results = enqueue_many([add.s(number, 1) for number in range(450)])
+    get_broker().settle()
 
     inserts = [query["sql"] for query in queries if query["sql"].startswith("INSERT")]
     assert len(inserts) == 1

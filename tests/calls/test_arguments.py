@@ -224,7 +224,7 @@ def test_arguments_reach_the_function_as_they_were(work: Callable[..., None]) ->
 
 def test_arguments_are_bounded_in_bytes_of_json(settings: Any) -> None:
     settings.DJANGO_TASKS = {"MAX_ARGUMENT_BYTES": 100}
-    fitting = "x" * (100 - len('[["", 1], {}]'))
+    fitting = "x" * (100 - len('[["",1],{}]'))
 
     assert add_text.s(fitting, 1).draft().record.args == [fitting, 1]
     with pytest.raises(ArgumentsTooLarge) as caught:

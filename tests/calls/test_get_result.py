@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import transaction
 
+from django_tasks.calls.result import load
 from django_tasks.errors import (
     ResultNotFound,
     ResultTimeout,
@@ -17,6 +20,7 @@ from django_tasks.errors import (
 )
 from django_tasks.framework import TaskResultDoesNotExist, TaskResultMismatch
 from django_tasks.models import TaskRecord
+from tests.bridge.calls import numbers
 from tests.calls.outcomes import breaks
 from tests.tasks import add
 
@@ -97,3 +101,19 @@ def test_the_twins_for_asyncio(work: Callable[..., None]) -> None:
         assert found.return_value == 3
 
     async_to_sync(read)()
+
+
+def test_a_new_result_has_all_that_a_later_one_has(queue: Any) -> None:
+    new = add.using(priority=3).enqueue(1, 2)
+
+    loaded = load(new.id, "default")
+
+    assert replace(loaded, state="PENDING", task=new.task) == new
+
+
+def test_a_result_that_is_changed_changes_no_call(queue: Any) -> None:
+    with transaction.atomic():
+        result = add.enqueue([1], [2])
+        result.args[0].append(3)
+
+    assert numbers(queue) == [[1]]

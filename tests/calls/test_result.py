@@ -298,7 +298,7 @@ def test_attempts_that_the_mirror_copied_are_still_told(
     broker = Broker(queue)
     kept = broker.snapshots("default", [failed.id, retried.id])
     broker.close()
-    noted = [run for one in kept.values() for run in one.attempts if run.is_noted]
+    noted = [fence for one in kept.values() for fence in one.noted]
     assert noted == []  # they are rows now
 
     failed.refresh()

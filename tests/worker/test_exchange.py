@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from django_tasks.broker import Broker
-from django_tasks.broker.message import Outcome
+from django_tasks.broker.message import Message, Outcome
 from django_tasks.conf import TaskSettings
 from django_tasks.worker.board import Board
 from django_tasks.worker.exchange import Exchange
@@ -44,6 +44,46 @@ def test_queues_are_served_in_turn_in_one_round_trip(exchange: Exchange, broker:
 
     assert served == ["mail", "bulk", "mail", "bulk", "mail"]
     assert pipelines == [2, 2, 2, 2]
+    exchange.broker.close()
+
+
+def test_who_waits_for_one_queue_gets_what_comes_in_the_same_answer(broker: Broker) -> None:
+    broker.beat(["mail"], ["a"], register=True)
+    exchange = Exchange("a", ["mail"], broker, Board(["mail"]))
+    other = Broker(broker.settings)
+    message = make_message()
+    claimed: list[Message] = []
+    waiter = threading.Thread(target=lambda: claimed.extend(exchange.wait(5)))
+
+    waiter.start()
+    wait_until(lambda: broker.client.info("clients")["blocked_clients"])
+    other.push("mail", [message])
+    waiter.join()
+
+    assert [one.id for one in claimed] == [message.id]
+    assert exchange.board.fences() == {message.id: claimed[0].fence}
+    other.close()
+
+
+def test_a_claim_that_may_have_been_given_back_before_it_was_read_is_given_back(
+    broker: Broker,
+) -> None:
+    broker.beat(["mail"], ["a"], register=True)
+
+    class Slow(Broker):
+        def wait_and_claim(self, *given: Any) -> list[Message]:
+            claimed = super().wait_and_claim(*given)
+            exchange.board.evict()  # its supervisor, while it stood still
+            return claimed
+
+    exchange = Exchange("a", ["mail"], Slow(broker.settings), Board(["mail"]))
+    broker.push("mail", [make_message()])
+
+    assert exchange.wait(5) == []
+
+    assert exchange.board.fences() == {}
+    assert broker.backlog("mail")["ready"] == 1
+    assert len(exchange.wait(5)) == 0  # each time
     exchange.broker.close()
 
 

@@ -28,6 +28,24 @@ def test_law_4_what_a_consumer_never_got_is_given_back_uncharged(site: Site) -> 
     assert len(site.told("ran unread")) == 1
 
 
+def test_law_4_a_claim_that_was_given_back_before_it_was_read_is_not_run(site: Site) -> None:
+    """One queue: the server claims for a child that waits, which stands still meanwhile."""
+    worker = site.start("--processes", "1", "--queues", "default")
+    [pid] = site.consumers().values()
+    site.record(tasks.tell.enqueue("first"), "SUCCESSFUL")
+    os.kill(pid, signal.SIGSTOP)
+
+    unread = tasks.tell.enqueue("unread")
+
+    worker.wait_for_line("Gave back 1 messages that", "never got")
+    assert site.broker.backlog("default")["ready"] == 1
+    os.kill(pid, signal.SIGCONT)
+    record = site.record(unread, "SUCCESSFUL")
+    assert (record.lost, record.attempt) == (0, 0)
+    assert len(site.told("ran unread")) == 1
+    assert worker.lines("was refused") == []
+
+
 def test_law_4_what_a_stuck_child_can_not_read_is_given_back_at_once(site: Site) -> None:
     site.start("--processes", "1")
     [consumer] = site.consumers()

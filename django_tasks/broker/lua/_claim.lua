@@ -4,13 +4,12 @@
 local SLOT = {state = 1, fence = 2, revision = 3, doubt = 4, era = 5, suspect = 6, expires = 7,
               database = 8, acked = 9}
 -- What an earlier run left, perhaps megabytes: not for the next one.
-local LEFT = {return_value = true, error_class = true, error_message = true, traceback = true}
-
 local function without_what_was_left(raw)
-  local kept = {}
+  local kept, left = {}, {return_value = true, error_class = true, error_message = true,
+                          traceback = true}
   for i = 1, #raw, 2 do
     local name = raw[i]
-    if not LEFT[name] and string.sub(name, 1, 8) ~= 'attempt:' then
+    if not left[name] and string.sub(name, 1, 8) ~= 'attempt:' then
       kept[#kept + 1], kept[#kept + 2] = name, raw[i + 1]
     end
   end

@@ -7,12 +7,6 @@ local function expire(m)
   redis.call('EXPIRE', m.key, digits(math.min(math.max(m.ttl, 1), 1000000000)))
 end
 
--- Whoever waits for its result blocks on this; the token fades if nobody took it.
-local function tell(id)
-  redis.call('RPUSH', done_key(id), '1')
-  redis.call('EXPIRE', done_key(id), 5)
-end
-
 -- `fields`: field, value, … that are written with it.
 local function finish(m, stamp, state, fields)
   -- The row has the arguments since the INSERT: half the memory (that of "after" may come later).
@@ -31,9 +25,4 @@ local function finish(m, stamp, state, fields)
   else
     expire(m)
   end
-end
-
-local function is_final(m)
-  return m.state == 'SUCCESSFUL' or m.state == 'FAILED' or m.state == 'CANCELLED'
-    or m.state == 'EXPIRED'
 end

@@ -18,11 +18,6 @@ local function drop_hold(m)
   if m.consumer then redis.call('HDEL', consumer_key(m.consumer), m.id) end
 end
 
-local function take_hold(m, consumer, fence)
-  redis.call('ZADD', UNACKED, NOW, m.id)
-  redis.call('HSET', consumer_key(consumer), m.id, digits(fence))
-end
-
 -- A reap that charged this very run was wrong: the run reported after all.
 local function undo_charge(m)
   if m.charged and tonumber(m.charged) == m.fence then

@@ -1,13 +1,11 @@
 -- _message: a message's bookkeeping as a table, and the number that orders its changes.
-local NAMES = {'state', 'consumer', 'database', 'record', 'era', 'charged', 'acked', 'stub', 'fence',
-               'revision', 'round', 'score', 'priority', 'attempt', 'lost', 'max_lost', 'ttl',
-               'watched'}
-
 -- What a field that is left out means stands here and in broker/message.py (USUAL).
 -- nil where the broker does not know the id (or foreign hands put something else there).
 local function look(id)
   local key = message_key(id)
-  local v = redis.pcall('HMGET', key, unpack(NAMES))
+  local v = redis.pcall('HMGET', key, 'state', 'consumer', 'database', 'record', 'era', 'charged',
+                        'acked', 'stub', 'fence', 'revision', 'round', 'score', 'priority',
+                        'attempt', 'lost', 'max_lost', 'ttl', 'watched')
   if v.err or not v[1] then return nil end
   -- Written out: a table that grows name by name costs three times as much.
   return {id = id, key = key, state = v[1], consumer = v[2], database = v[3], record = v[4],

@@ -1,16 +1,4 @@
--- _ready: puts a message in line, and wakes one idle consumer.
-local function is_paused() return redis.call('HGET', META, 'paused') == '1' end
-
--- At most one token: whoever takes it claims, and puts it back if something claimable is left.
-local function wake()
-  if redis.call('LLEN', WAKE) == 0 then redis.call('RPUSH', WAKE, '1') end
-end
-
--- By priority, then by arrival in ms; 2^42 ms is longer than any arrival before the year 2109.
-local function arrival_score(priority, at)
-  return digits(-priority * 4398046511104 + math.floor(at / 1000))
-end
-
+-- _ready: puts a message in line, or on the list of those that wait for a time; takes it out.
 local function make_ready(m, stamp, score)
   redis.call('ZADD', READY, score, m.id)
   redis.call('HSET', m.key, 'state', 'READY', 'revision', digits(stamp), 'score', score)

@@ -3,7 +3,7 @@
 -- ARGV[1]    at most how many to make ready (1,000 is the limit)
 -- returns    how many became ready, how many expired, µs until the next is due (-1: none)
 -- dirty      each message moved
--- uses       _numbers _now _keys _message _dirty _ready _finish _dead _count
+-- uses       _numbers _now _keys _message _dirty _line _ready _final _finish _dead _count
 -- repeats    a second call finds the next ones that are due
 
 local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',
@@ -35,7 +35,7 @@ end
 if expired > 0 then count('expired', expired) end
 
 -- A token may be lost with the consumer that took it: repaired here.
-if redis.call('ZCARD', READY) > 0 and not is_paused() then wake() end
+if redis.call('ZCARD', READY) > 0 and redis.call('HGET', META, 'paused') ~= '1' then wake() end
 write_dirty_marks()
 write_counts()
 local upcoming = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')

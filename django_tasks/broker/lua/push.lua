@@ -4,7 +4,7 @@
 -- ARGV[2..]  per message: id, number of strings that follow, field, value, …
 -- returns    per message 1 (pushed), 2 (completed what a re-assert knew) or 0 (known: nothing done)
 -- dirty      each message pushed or completed
--- uses       _numbers _now _keys _message _dirty _ready _finish _count _era
+-- uses       _numbers _now _keys _message _dirty _line _final _count _era
 -- repeats    a second call finds the ids known and returns 0 for each
 
 local is_delivery = ARGV[1] == 'delivery'
@@ -13,20 +13,17 @@ local ready, scheduled = {}, {}
 
 -- All fields by one HSET: it comes first, so that at maxmemory a push is refused whole.
 local function place(m, stamp, first, last, run_after)
-  local values = {unpack(ARGV, first, last)}
-  local function also(name, value) values[#values + 1], values[#values + 2] = name, value end
-  if m.fence > 0 then also('fence', digits(m.fence)) end
-  also('revision', digits(stamp))
-  also('era', era)
-  if is_delivery then also('doubt', '1') end
-  local line, score = ready, arrival_score(m.priority, now)
+  local values, n = {unpack(ARGV, first, last)}, last - first + 1
+  local line, score, state = ready, arrival_score(m.priority, now), 'READY'
   if run_after > now then
-    line, score = scheduled, digits(run_after)
-    also('state', 'SCHEDULED')
+    line, score, state = scheduled, digits(run_after), 'SCHEDULED'
   else
-    also('state', 'READY')
-    also('score', score)
+    values[n + 1], values[n + 2], n = 'score', score, n + 2
   end
+  values[n + 1], values[n + 2], values[n + 3], values[n + 4] = 'state', state, 'era', era
+  values[n + 5], values[n + 6], n = 'revision', digits(stamp), n + 6
+  if m.fence > 0 then values[n + 1], values[n + 2], n = 'fence', digits(m.fence), n + 2 end
+  if is_delivery then values[n + 1], values[n + 2] = 'doubt', '1' end
   redis.call('HSET', m.key, unpack(values))
   line[#line + 1], line[#line + 2] = score, m.id
   mark_dirty(m, stamp)
@@ -46,7 +43,8 @@ while i < #ARGV do
   local first, last = i + 2, i + 1 + length
   local fields = {}
   for j = first, last, 2 do fields[ARGV[j]] = ARGV[j + 1] end
-  local m, verdict = look(id), 1
+  -- Of a new id, as most are, there is nothing to look at.
+  local m, verdict = redis.call('EXISTS', message_key(id)) == 1 and look(id) or nil, 1
   if m and m.stub == '1' then
     -- A re-assert knew id, consumer and fence only; the run goes on, the rest comes from the row.
     verdict = 2

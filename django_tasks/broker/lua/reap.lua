@@ -4,7 +4,7 @@
 -- ARGV[2..]  with a consumer id: the ids that its board shows as running; the rest it never started
 -- returns    per consumer reaped: its id, how many it held, how many were charged
 -- dirty      each message taken back
--- uses       _numbers _now _keys _message _hold _dirty _ready _finish _dead _count _attempts
+-- uses       _numbers _now _keys _message _hold _dirty _line _ready _final _finish _dead _count _attempts
 -- repeats    a second call finds the consumer unregistered and holding nothing
 
 local reaped = {}

@@ -5,10 +5,15 @@
 -- returns    per message 1 (held by the consumer), 0 (refused: finished, or someone else's) or -1
 --            (the consumer is not registered)
 -- dirty      each message taken that has a body
--- uses       _numbers _now _keys _message _hold _dirty _ready _finish _era
+-- uses       _numbers _now _keys _message _hold _dirty _line _ready _final _era
 -- repeats    a second call finds the messages held and returns the same
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that this passes at maxmemory
+local function take_hold(m, consumer, fence)
+  redis.call('ZADD', UNACKED, NOW, m.id)
+  redis.call('HSET', consumer_key(consumer), m.id, digits(fence))
+end
+
 local consumer, verdicts, i = ARGV[1], {}, 2
 local is_registered = redis.call('ZSCORE', WORKERS, consumer)
 

@@ -1,0 +1,10 @@
+-- _line: a message's place in line, and who is woken for it.
+-- At most one token: whoever takes it claims, and puts it back if something claimable is left.
+local function wake()
+  if redis.call('LLEN', WAKE) == 0 then redis.call('RPUSH', WAKE, '1') end
+end
+
+-- By priority, then by arrival in ms; 2^42 ms is longer than any arrival before the year 2109.
+local function arrival_score(priority, at)
+  return digits(-priority * 4398046511104 + math.floor(at / 1000))
+end
