@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings as django_settings
+from hiredis import pack_command
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
@@ -180,7 +181,7 @@ class Wire:
             self._free.append(connection)
 
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.send_packed_command([_packed(commands)], check_health=False)
         except BaseException:
             give_up()
             raise
@@ -228,6 +229,11 @@ class Wire:
             self._free.append(connection)
             raise
         return connection
+
+
+def _packed(commands: Sequence[Sequence[Any]]) -> bytes:
+    """As the server reads them; by hiredis itself, without what redis-py does for each argument."""
+    return b"".join([pack_command(tuple(command)) for command in commands])
 
 
 def redacted(url: str) -> str:

@@ -222,7 +222,7 @@ def _values(
             if run.error_class
         ],
         "worker_ids": workers,
-        "state": State(state).value,
+        "state": str(state),
         "database": database,
         "error_class": error[0],
         "error_message": error[1],

@@ -22,10 +22,12 @@ local function is_nameable(id) return #id <= 64 and not string.find(id, '[^%w%p]
 -- What a claim may take from the head of the line: reads only.
 local function pick(limit)
   local picked, expired, broken, held_back = {}, {}, {}, false
+  local line = redis.call('ZRANGE', READY, 0, math.min(limit, 1000) - 1)
+  if #line == 0 then return picked, expired, broken, true end  -- nobody is to be woken
   local meta = redis.call('HMGET', META, 'era', 'run', 'paused', 'since')
   if meta[3] == '1' then return picked, expired, broken, true end
   local is_quiet = era_age(meta[4]) < QUIET
-  for _, id in ipairs(redis.call('ZRANGE', READY, 0, math.min(limit, 1000) - 1)) do
+  for _, id in ipairs(line) do
     local raw, v = redis.pcall('HGETALL', message_key(id)), {}
     for i = 1, #raw, 2 do
       local slot = SLOT[raw[i]]

@@ -3,13 +3,14 @@
 -- ARGV[1]    message id
 -- returns    its state; "" if it is unknown (then the token is there at once)
 -- dirty      nothing
--- uses       _numbers _keys _message _final
+-- uses       _keys _final
 -- repeats    freely; one token is left for whoever asked, and fades
 
-local m = look(ARGV[1])
-if not m or is_final(m) then
+local key = message_key(ARGV[1])
+local state = redis.pcall('HGET', key, 'state')
+if type(state) ~= 'string' or is_final({state = state}) then  -- what foreign hands put there: unknown
   tell(ARGV[1])
 else
-  redis.call('HSET', m.key, 'watched', '1')
+  redis.call('HSET', key, 'watched', '1')
 end
-return m and m.state or ''
+return type(state) == 'string' and state or ''
