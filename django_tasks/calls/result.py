@@ -26,6 +26,7 @@ from django_tasks.framework import to_django
 from django_tasks.states import FINAL, State, django_status
 
 if TYPE_CHECKING:
+    from django_tasks.broker.snapshot import Snapshot
     from django_tasks.models import TaskRecord
 
     # django-stubs has it not frozen, and without what is private.
@@ -86,7 +87,7 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
                 return self._outcome()
             if wait is None:
                 self._give_up(timeout)
-            is_known = self._wait(wait)
+            is_known = self._adopt(self._wait(wait))
         return None  # _waits ends with None only
 
     async def aget(self, timeout: float | None = None) -> Any:
@@ -99,7 +100,8 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
                 return self._outcome()
             if wait is None:
                 self._give_up(timeout)
-            is_known = await sync_to_async(self._wait, thread_sensitive=False)(wait)
+            found = await sync_to_async(self._wait, thread_sensitive=False)(wait)
+            is_known = await sync_to_async(self._adopt)(found)
         return None
 
     def _is_new(self) -> bool:
@@ -108,22 +110,26 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
 
         return self.state == State.PENDING and not outbox.is_open(self.id)
 
-    def _wait(self, seconds: float) -> bool:
-        """Until the broker says that it is final, at most so long. Whether we know now what there
-        is to know; else it is time to look at the row: the broker is away, or knows nothing."""
+    def _wait(self, seconds: float) -> Snapshot | None:
+        """Until the broker says that it is final, at most so long; what it says. None if it is away
+        or knows nothing. In a thread of its own: nothing here may open a database connection."""
         from django_tasks.broker import get_broker
 
         began = time.monotonic()
         try:
-            broker = get_broker(self.task.backend)
-            snapshot = broker.watch(self.task.queue_name, self.id, seconds)
+            snapshot = get_broker(self.task.backend).watch(self.task.queue_name, self.id, seconds)
         except BrokerError:
             snapshot = None
-        if snapshot is not None and not snapshot.is_stub and not snapshot.is_settled:
+        if snapshot is None or snapshot.is_stub or snapshot.is_settled:
+            time.sleep(max(0.0, min(seconds, AWAY_LOOK) - (time.monotonic() - began)))
+            return None
+        return snapshot
+
+    def _adopt(self, snapshot: Snapshot | None) -> bool:
+        """Whether we know now what there is to know; else it is time to look at the row."""
+        if snapshot is not None:
             self._take(from_snapshot(snapshot, self))
-            return True
-        time.sleep(max(0.0, min(seconds, AWAY_LOOK) - (time.monotonic() - began)))
-        return False
+        return snapshot is not None
 
     def refresh(self) -> None:
         """Read again where the task is. Raises ``ResultNotFound``."""

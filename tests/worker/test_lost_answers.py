@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from django_tasks.broker import get_broker
 from tests.servers import Server
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
@@ -17,6 +18,7 @@ def test_law_4_what_a_consumer_never_got_is_given_back_uncharged(site: Site) -> 
     [(consumer, pid)] = site.consumers().items()
     os.kill(pid, signal.SIGSTOP)
     unread = tasks.tell.enqueue("unread")
+    get_broker().settle()
 
     [message] = site.broker.claim("default", consumer)  # the child's claim; its answer is lost
 
@@ -52,6 +54,7 @@ def test_law_4_what_a_stuck_child_can_not_read_is_given_back_at_once(site: Site)
     busy = tasks.hold.enqueue("busy")
     site.wait_for("began busy")
     unread = tasks.tell.enqueue("unread")
+    get_broker().settle()
 
     site.broker.claim("default", consumer)  # asked for before it got stuck
 

@@ -124,7 +124,7 @@ def test_a_host_that_died_is_noticed_when_its_lease_ends(make_site: MakeSite) ->
 
     [_, second] = site.wait_for("began host", times=2)
     assert second.pid in set(site.consumers().values())
-    assert heir.lines("Took back 1 messages of", "whose lease ran out")
+    heir.wait_for_line("Took back 1 messages of", "whose lease ran out")
     site.let_go("host")
     record = site.record(result, "SUCCESSFUL")
     assert record.lost == 1  # held alone: it may have killed the host
