@@ -16,7 +16,7 @@ from django_tasks.calls.options import (
     checked_queue,
     checked_run_after,
 )
-from django_tasks.calls.registry import find, name_of, require_function, variant
+from django_tasks.calls.registry import find, name_of, register, require_function, variant
 from django_tasks.conf import task_settings
 from django_tasks.errors import InvalidTaskOptions, TaskQueueError
 from django_tasks.framework import InvalidTask, to_django, to_utc
@@ -61,6 +61,7 @@ class Signature:
         if options.max_lost != _PLAIN_OPTIONS.max_lost:
             metadata["max_lost"] = options.max_lost
         name = name_of(task)
+        register(task)  # a plain ``django.tasks`` one may be unknown yet
         own = own_options(name)
         if options is not own:
             if options.backoff != own.backoff:
