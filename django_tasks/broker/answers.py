@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,60 @@ class Promotion:
     promoted: int
     expired: int
     next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """What the broker says of one queue. Ages are in seconds, None where there is nothing of that
+    age; ``rates``: per second, over the last minute, by counter (docs/wire-format.md)."""
+
+    ready: int
+    scheduled: int
+    deferred: int
+    unacked: int
+    dead: int  # what had no readable message, and so no row
+    consumers: int
+    oldest_waiting: float | None
+    longest_held: float | None
+    meta: dict[str, str]
+    rates: dict[str, float]
+    unmirrored: dict[str, int]  # by database alias
+    mirror_lag: float | None
+
+    @property
+    def total(self) -> int:
+        return self.ready + self.unacked + self.scheduled + self.deferred
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One run of a worker's child. ``seconds``: since its body began."""
+
+    consumer: str
+    id: str
+    queue: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker as it described itself ``heard`` seconds ago. ``children``: consumer → pid;
+    ``memory``: consumer → bytes; ``age``: seconds since it started."""
+
+    name: str
+    heard: float
+    age: float
+    version: str
+    release: str
+    queues: list[str]
+    children: dict[str, int]
+    memory: dict[str, int]
+    runs: list[Running]
+    is_stopping: bool
+
+    @property
+    def host(self) -> str:
+        return self.name.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +149,74 @@ def is_unknown(answer: Sequence[bytes | None], round_: int) -> bool:
         return True
     known = known_round or str(USUAL["round"]).encode()
     return known.isdigit() and int(known) < round_ and text_of(state) in FINAL
+
+
+HEAD_START = 10.0  # seconds by which a final message's mark is older (lua/_finish.lua)
+
+
+def status_of(answer: Sequence[Any], databases: Sequence[str]) -> QueueStatus:
+    now, ready, scheduled, deferred, unacked, dead, consumers, waited, held, meta, *rest = answer
+    this_minute, last_minute, places = rest
+    us = int(now)
+    passed = us % 60_000_000 / 60_000_000  # the share of this minute that is over
+    current, last = _counters(this_minute), _counters(last_minute)
+    rates = {
+        name: (current.get(name, 0) + last.get(name, 0) * (1 - passed)) / 60
+        for name in current.keys() | last.keys()
+    }
+    ages = [(us - float(oldest)) / 1e6 for marks, oldest in places if marks]
+    return QueueStatus(
+        ready=ready,
+        scheduled=scheduled,
+        deferred=deferred,
+        unacked=unacked,
+        dead=dead,
+        consumers=consumers,
+        oldest_waiting=_age(waited),
+        longest_held=_age(held),
+        meta={text_of(name): text_of(value) for name, value in as_dict(meta).items()},
+        rates=rates,
+        unmirrored={name: place[0] for name, place in zip(databases, places, strict=True)},
+        # Of a final message the mark says ten seconds less; which one it is nobody asks here.
+        mirror_lag=max(max(ages) - HEAD_START, 0.0) if ages else None,
+    )
+
+
+def worker_of(name: str, raw: Any, left: int) -> WorkerSeen:
+    """From its description and the milliseconds until that fades. What another release of Uncut
+    did not say is empty."""
+    fields = {text_of(field): text_of(value) for field, value in as_dict(raw).items()}
+
+    def decoded(field: str, otherwise: Any) -> Any:
+        try:
+            found = json.loads(fields.get(field, ""))
+        except ValueError:
+            return otherwise
+        return found if isinstance(found, type(otherwise)) else otherwise
+
+    heard = max(float(fields.get("ttl") or 0) - left / 1000, 0.0)
+    runs = decoded("runs", {}).items()
+    return WorkerSeen(
+        name=name,
+        heard=heard,
+        age=float(fields.get("age") or 0) + heard,
+        version=fields.get("version", ""),
+        release=fields.get("release", ""),
+        queues=decoded("queues", []),
+        children=decoded("children", {}),
+        memory=decoded("memory", {}),
+        runs=[Running(consumer, run[0], run[1], run[2] + heard) for consumer, run in runs],
+        is_stopping=fields.get("stopping") == "1",
+    )
+
+
+def _counters(raw: Any) -> dict[str, int]:
+    found = as_dict(raw).items()
+    return {text_of(name): int(value) for name, value in found if value.lstrip(b"-").isdigit()}
+
+
+def _age(us: int | bytes) -> float | None:
+    return None if int(us) < 0 else int(us) / 1e6
 
 
 def as_dict(raw: Any) -> dict[bytes, bytes]:

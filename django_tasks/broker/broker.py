@@ -14,6 +14,7 @@ from django_tasks.broker.answers import (
     Acked,
     Promotion,
     Pulse,
+    QueueStatus,
     Reaped,
     acked_of,
     as_dict,
@@ -21,10 +22,11 @@ from django_tasks.broker.answers import (
     is_unknown,
     messages_of,
     pulse_of,
+    status_of,
     text_of,
 )
-from django_tasks.broker.caller import Caller
 from django_tasks.broker.message import Message, Outcome, Report
+from django_tasks.broker.reads import Reads
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
@@ -32,7 +34,7 @@ from django_tasks.errors import BrokerUnavailable
 
 
 @dataclass(slots=True)
-class Broker(Caller):
+class Broker(Reads):
     """The scripts, on one client."""
 
     # -- transitions --------------------------------------------------------------------------
@@ -318,6 +320,14 @@ class Broker(Caller):
         answers = self._pipeline([("ZCARD", key) for key in [*places.values(), *marks]])
         counts = dict(zip(places, answers, strict=False))
         return {**counts, "dirty": sum(answers[len(places) :])}
+
+    def status(self, queues: Sequence[str], databases: Sequence[str]) -> dict[str, QueueStatus]:
+        """What each queue holds: one round trip, however long the lines are."""
+        answers = self._call_all([("status", queue, list(databases)) for queue in queues])
+        return {
+            queue: status_of(answer, databases)
+            for queue, answer in zip(queues, answers, strict=True)
+        }
 
     def queue_names(self) -> set[str]:
         """Every queue that anybody ever announced."""

@@ -164,6 +164,12 @@ class TaskRecord(models.Model):
                 name="taskrecord_failed",
             ),
             models.Index(fields=("task_name", "id"), name="taskrecord_task"),
+            # Dead letters are counted for each queue.
+            models.Index(
+                fields=("queue_name", "id"),
+                condition=Q(status="FAILED") & ~Q(dead_letter=""),
+                name="taskrecord_dead",
+            ),
         )
 
     def __str__(self) -> str:

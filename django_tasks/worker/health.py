@@ -17,12 +17,15 @@ def set_title(title: str) -> None:
     setproctitle(title)
 
 
-def memory_used() -> int:
-    """Bytes of this process in memory now; where nobody tells, the most it ever had."""
+def memory_used(pid: int | None = None) -> int:
+    """Bytes that a process (default: this one) has in memory now; where nobody tells, the most that
+    this one ever had, and 0 for others."""
     try:
-        with open("/proc/self/statm", "rb") as statm:
+        with open(f"/proc/{pid or 'self'}/statm", "rb") as statm:
             return int(statm.read().split()[1]) * mmap.PAGESIZE
     except OSError:
+        if pid is not None:
+            return 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django_tasks import __version__
 from django_tasks.broker import Broker
 from django_tasks.broker.message import to_json
 from django_tasks.conf import TaskSettings
@@ -25,7 +26,7 @@ from django_tasks.worker.board import Board
 from django_tasks.worker.child import Consumer
 from django_tasks.worker.duties import record_databases
 from django_tasks.worker.exchange import Exchange
-from django_tasks.worker.health import set_title
+from django_tasks.worker.health import memory_used, set_title
 from django_tasks.worker.heart import Child, Death, Heart
 from django_tasks.worker.keeper import Keeper, is_drained, is_mirrored
 from django_tasks.worker.processes import fork, kill, let_go_of_databases, reason_of
@@ -72,6 +73,7 @@ class Supervisor:
         self.deadline = float("inf")  # monotonic: the end of the grace period
         self.is_away = False
         self._born = 0
+        self._started = time.monotonic()
         self._due = {"beat": 0.0, "promote": 0.0, "spawn": 0.0, "burst": 0.0, "keeper": 0.0}
         self._wakeup = os.pipe()
 
@@ -108,7 +110,7 @@ class Supervisor:
         if now >= self._due["beat"]:
             self._due["beat"] = now + min(self.settings.lease / 4, 1.0)
             self.heart.beat()
-            self.broker.describe(self.name, self.settings.lease * 3, self._description())
+            self.broker.describe(self.name, self._fades_after, self._description())
         self.heart.speak_for_the_stuck()
         if now >= self._due["promote"]:
             due = [one.next_due for one in self.broker.promote_all(self.plan.queues)]
@@ -270,10 +272,31 @@ class Supervisor:
         os.waitpid(self.keeper, 0)
 
     def _description(self) -> dict[str, str]:
+        """What the list of workers shows; times are in seconds, as of now."""
+        children = self.children.values()
         return {
             "name": self.name,
+            "pid": str(os.getpid()),
+            "version": __version__,
+            "release": self.settings.release,
+            "age": str(round(time.monotonic() - self._started, 3)),
             "queues": to_json(list(self.plan.queues)),
             "processes": str(self.plan.processes),
-            "children": to_json({child.consumer: pid for pid, child in self.children.items()}),
+            "children": to_json({child.consumer: child.pid for child in children}),
+            "runs": to_json(
+                {
+                    child.consumer: [one.id, one.queue, round(one.age, 3)]
+                    for child in children
+                    for one in child.board.read()
+                    if one.is_running
+                }
+            ),
+            "memory": to_json({child.consumer: memory_used(child.pid) for child in children}),
             "stopping": "1" if self.is_stopping else "0",
+            "ttl": str(round(self._fades_after)),
         }
+
+    @property
+    def _fades_after(self) -> float:
+        """Seconds until a worker that says nothing more is not listed any longer."""
+        return self.settings.lease * 3

@@ -1,0 +1,108 @@
+"""What a person looks at: workers, the server, and every key that holds one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django_tasks.broker.answers import WorkerSeen, as_dict, text_of, worker_of
+from django_tasks.broker.caller import Caller
+from django_tasks.broker.scripts import Argument
+from django_tasks.broker.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHit:
+    """A key that holds a message, or a word of it. ``value``: what the key says of it."""
+
+    key: str
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that the broker holds of one id. ``position``: how many stand before it in line;
+    ``lease``: seconds until its holder's lease runs out; ``raw``: the message's fields as written;
+    ``ttl``: seconds until it leaves (None: it stays)."""
+
+    snapshot: Snapshot | None
+    raw: dict[str, str]
+    keys: list[KeyHit]
+    position: int | None
+    lease: float | None
+    ttl: float | None
+
+
+class Reads(Caller):
+    """Reads that need no script."""
+
+    __slots__ = ()
+
+    def workers(self) -> list[WorkerSeen]:
+        """The workers that were heard of within three leases, by name."""
+        names = sorted(text_of(one) for one in self._execute("SMEMBERS", self.shared.workers))
+        keys = [self.shared.worker(name) for name in names]
+        answers = self._pipeline([(ask, key) for key in keys for ask in ("HGETALL", "PTTL")])
+        return [
+            worker_of(name, fields, left)
+            for name, fields, left in zip(names, answers[::2], answers[1::2], strict=True)
+            if fields and not isinstance(fields, Exception)
+        ]
+
+    def server_facts(self) -> dict[str, str]:
+        """Of INFO: version, memory, policy. Empty where the ACLs forbid it."""
+        answers = self._pipeline([("INFO", "server"), ("INFO", "memory")])
+        if any(isinstance(answer, Exception) for answer in answers):
+            return {}
+        lines = b"\r\n".join(answers).decode("utf-8", "replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def trace(self, queue: str, record_id: str, databases: Sequence[str]) -> Trace:
+        """Every key of the queue that knows the id."""
+        keys = self.keys(queue)
+        message = keys.message(record_id)
+        lines = {"ready": keys.ready, "scheduled": keys.scheduled, "deferred": keys.deferred}
+        scores = {**lines, "unacked": keys.unacked}
+        scores.update({f"dirty:{one}": keys.dirty(one) for one in databases})
+        asked: list[tuple[Argument, ...]] = [
+            ("HGETALL", message),
+            ("PTTL", message),
+            ("ZRANK", keys.ready, record_id),
+            ("LLEN", keys.done(record_id)),
+            ("TIME",),
+            *(("ZSCORE", key, record_id) for key in scores.values()),
+        ]
+        raw, left, position, tokens, clock, *found = self._pipeline(asked)
+        fields = {} if isinstance(raw, Exception) else as_dict(raw)
+        snapshot = Snapshot.from_hash(record_id, fields) if fields else None
+        hits = [KeyHit(message, "hash", f"{len(fields)} fields")] if fields else []
+        hits += [
+            KeyHit(key, "sorted set", text_of(score))
+            for key, score in zip(scores.values(), found, strict=True)
+            if isinstance(score, bytes)
+        ]
+        if isinstance(tokens, int) and tokens:
+            hits.append(KeyHit(keys.done(record_id), "list", str(tokens)))
+        lease = None
+        holder = snapshot.fields.get("consumer", "") if snapshot else ""
+        if holder:
+            held, deadline = self._pipeline(
+                [
+                    ("HGET", keys.consumer(holder), record_id),
+                    ("ZSCORE", keys.workers, holder),
+                ]
+            )
+            if isinstance(held, bytes):
+                hits.append(KeyHit(keys.consumer(holder), "hash", text_of(held)))
+            if isinstance(deadline, bytes):
+                now = int(clock[0]) + int(clock[1]) / 1e6
+                lease = float(deadline) / 1e6 - now
+        return Trace(
+            snapshot=snapshot,
+            raw={text_of(name): text_of(value) for name, value in fields.items()},
+            keys=hits,
+            position=position if isinstance(position, int) else None,
+            lease=lease,
+            ttl=left / 1000 if isinstance(left, int) and left >= 0 else None,
+        )

@@ -1,0 +1,122 @@
+"""All that both stores hold about one task: "what is where"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from django_tasks.bridge.databases import read_record
+from django_tasks.bridge.translate import alias_of
+from django_tasks.broker import get_broker
+from django_tasks.broker.reads import KeyHit, Trace
+from django_tasks.calls import registry
+from django_tasks.conf import DEFAULT_ALIAS
+from django_tasks.errors import BrokerError, ResultNotFound
+from django_tasks.models import TaskRecord
+from django_tasks.ops.explanations import explain_found
+
+# What the row and the message both say: column → field of the message.
+COMPARED = {
+    "status": "state",
+    "revision": "revision",
+    "fence": "fence",
+    "round": "round",
+    "attempt": "attempt",
+    "lost": "lost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the row says otherwise than the message."""
+
+    name: str
+    row: str
+    broker: str
+
+
+@dataclass(slots=True)
+class Inspection:
+    """``row``: the columns, None without a row; ``broker``: the message's fields as written, None
+    where the broker does not know it; ``away``: what does not serve, and why."""
+
+    id: str
+    row: dict[str, Any] | None = None
+    broker: dict[str, str] | None = None
+    keys: list[KeyHit] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    explain: list[str] = field(default_factory=list)
+    position: int | None = None
+    lease: float | None = None
+    ttl: float | None = None
+    away: list[str] = field(default_factory=list)
+
+
+def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
+    """What is where. Raises ``ResultNotFound`` for an id that neither store knows."""
+    try:
+        key = UUID(str(record_id))
+    except ValueError:
+        raise ResultNotFound(f"{record_id!r} is not the id of a record (a UUID).") from None
+    found = Inspection(str(key))
+    record = _row(key, found)
+    alias = alias_of(record) if record is not None else alias
+    trace = _trace(found, record, alias)
+    if record is None and trace is None and not found.away:
+        raise ResultNotFound(f"No record and no message has the id {key}.")
+    if record is not None:
+        found.row = {one.attname: getattr(record, one.attname) for one in record._meta.fields}
+    if trace is not None:
+        found.broker, found.keys = trace.raw, trace.keys
+        found.position, found.lease, found.ttl = trace.position, trace.lease, trace.ttl
+    if record is not None and trace is not None:
+        found.differences = _differences(record, trace)
+    found.explain = explain_found(record, trace, alias, found.away)
+    return found
+
+
+def explain(record: TaskRecord | UUID | str) -> list[str]:
+    """Where a record is and why, in one or two sentences that a person can act on."""
+    return inspect(record.pk if isinstance(record, TaskRecord) else record).explain
+
+
+def _row(key: UUID, found: Inspection) -> TaskRecord | None:
+    for database in registry.databases():
+        try:
+            record = read_record(key, database)
+        except DatabaseError as error:
+            found.away.append(f"The database {database!r} does not serve: {_line(error)}")
+            continue
+        if record is not None:
+            return record
+    return None
+
+
+def _trace(found: Inspection, record: TaskRecord | None, alias: str) -> Trace | None:
+    broker = get_broker(alias)
+    try:
+        queues = [record.queue_name] if record is not None else sorted(broker.queue_names())
+        for queue in queues:
+            trace = broker.trace(queue, found.id, registry.databases())
+            if trace.keys:
+                return trace
+    except BrokerError as error:
+        found.away.append(f"The broker does not serve: {_line(error)}")
+    return None
+
+
+def _differences(record: TaskRecord, trace: Trace) -> list[Difference]:
+    if trace.snapshot is None:
+        return []
+    told = {
+        column: (str(getattr(record, column)), str(getattr(trace.snapshot, name)))
+        for column, name in COMPARED.items()
+    }
+    return [Difference(name, row, broker) for name, (row, broker) in told.items() if row != broker]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

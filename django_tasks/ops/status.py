@@ -1,0 +1,184 @@
+"""The state of queues, workers and stores in numbers, and what is wrong in words.
+
+One source for the admin, the command and Python. One pipeline to the broker, whatever the number of
+messages; of the database only what small partial indexes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Count
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from django_tasks.broker import Broker, get_broker
+from django_tasks.broker.answers import QueueStatus, WorkerSeen
+from django_tasks.calls import registry
+from django_tasks.conf import DEFAULT_ALIAS
+from django_tasks.errors import BrokerError
+from django_tasks.models import TaskRecord
+
+LATE = 10.0  # seconds that the mirror or the outbox may be behind before anybody is told
+
+# Outcomes after which a message is gone from its queue, as `count:<minute>` names them.
+OUT = "succeeded failed expired undecodable dropped settled buried".split()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """One queue. Ages in seconds, None where nothing waits; ``incoming``, ``outgoing``: per second,
+    over the last minute."""
+
+    queue: str
+    ready: int
+    unacked: int
+    scheduled: int
+    deferred: int
+    dead: int
+    total: int
+    paused: bool
+    consumers: int
+    oldest_waiting_seconds: float | None
+    incoming: float
+    outgoing: float
+    mirror_lag_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What is wrong, and what to do about it."""
+
+    text: str
+    cure: str = ""
+
+
+@dataclass(slots=True)
+class Status:
+    """Everything the status page shows. ``broker``: version, memory (bytes), policy; ``outbox``:
+    seconds that the oldest committed call has waited for its push, None if none does."""
+
+    queues: list[QueueLine] = field(default_factory=list)
+    workers: list[WorkerSeen] = field(default_factory=list)
+    broker: dict[str, Any] = field(default_factory=dict)
+    outbox: float | None = None
+    alarms: list[Alarm] = field(default_factory=list)
+
+
+def status(alias: str = DEFAULT_ALIAS) -> Status:
+    """The present state. Raises nothing for a store that is away: it is an alarm."""
+    found = Status()
+    dead: dict[str, int] = {}
+    for database in registry.databases():
+        try:
+            _look_at_rows(database, found, dead)
+        except DatabaseError as error:
+            found.alarms.append(_away(_("The database %r does not serve") % database, error))
+    broker = get_broker(alias)
+    try:
+        _look_at_broker(broker, found, dead)
+    except BrokerError as error:
+        found.alarms.append(_away(_("The broker does not serve"), error))
+        found.queues = [_unknown_line(name, count) for name, count in sorted(dead.items())]
+        return found
+    found.alarms += _alarms(found)
+    return found
+
+
+def _look_at_rows(database: str, found: Status, dead: dict[str, int]) -> None:
+    rows = TaskRecord.objects.using(database)
+    # Index taskrecord_dead.
+    counted = rows.dead_letters().order_by().values("queue_name").annotate(count=Count("id"))
+    for name, count in counted.values_list("queue_name", "count"):
+        dead[name] = dead.get(name, 0) + count
+    # Index taskrecord_pending; the id is a time.
+    oldest = rows.pending().order_by("id").values_list("created_at", flat=True).first()
+    if oldest is not None:
+        waited = max((timezone.now() - oldest).total_seconds(), 0.0)
+        found.outbox = max(found.outbox or 0.0, waited)
+
+
+def _look_at_broker(broker: Broker, found: Status, dead: dict[str, int]) -> None:
+    names = sorted({*broker.queue_names(), *dead})
+    numbers = broker.status(names, registry.databases())
+    found.queues = [_line(name, numbers[name], dead.get(name, 0)) for name in names]
+    found.workers = broker.workers()
+    facts = broker.server_facts()
+    found.broker = {
+        "name": "Valkey" if "valkey_version" in facts else "Redis",
+        "version": facts.get("valkey_version") or facts.get("redis_version", ""),
+        "memory": int(facts.get("used_memory") or 0),
+        "most_memory": int(facts.get("maxmemory") or 0),
+        "policy": facts.get("maxmemory_policy", ""),
+    }
+
+
+def _line(name: str, numbers: QueueStatus, dead: int) -> QueueLine:
+    return QueueLine(
+        queue=name,
+        ready=numbers.ready,
+        unacked=numbers.unacked,
+        scheduled=numbers.scheduled,
+        deferred=numbers.deferred,
+        dead=dead + numbers.dead,
+        total=numbers.total,
+        paused=numbers.meta.get("paused") == "1",
+        consumers=numbers.consumers,
+        oldest_waiting_seconds=numbers.oldest_waiting,
+        incoming=numbers.rates.get("enqueued", 0.0),
+        outgoing=sum(numbers.rates.get(word, 0.0) for word in OUT),
+        mirror_lag_seconds=numbers.mirror_lag,
+    )
+
+
+def _unknown_line(name: str, dead: int) -> QueueLine:
+    return QueueLine(name, 0, 0, 0, 0, dead, 0, False, 0, None, 0.0, 0.0, None)
+
+
+def _away(what: str, error: Exception) -> Alarm:
+    return Alarm(f"{what}: {' '.join(str(error).split())[:300]}")
+
+
+def _alarms(found: Status) -> list[Alarm]:
+    return [*_of_queues(found.queues), *_of_stores(found)]
+
+
+def _of_queues(lines: Sequence[QueueLine]) -> list[Alarm]:
+    alarms = []
+    for line in lines:
+        if line.ready and line.paused:
+            text = _("Queue %(queue)s is paused: %(ready)d ready ones wait.")
+            alarms.append(Alarm(text % {"queue": line.queue, "ready": line.ready}))
+        elif line.ready and not line.consumers:
+            text = ngettext(
+                "Queue %(queue)s: %(ready)d ready, and nothing takes it.",
+                "Queue %(queue)s: %(ready)d ready, and nothing takes them.",
+                line.ready,
+            )
+            alarms.append(
+                Alarm(
+                    text % {"queue": line.queue, "ready": line.ready},
+                    f"python manage.py runworker {line.queue}",
+                )
+            )
+        if (line.mirror_lag_seconds or 0) > LATE:
+            text = _("Queue %(queue)s: rows are %(seconds)d s behind. Does a worker's keeper run?")
+            alarms.append(
+                Alarm(text % {"queue": line.queue, "seconds": line.mirror_lag_seconds or 0})
+            )
+    return alarms
+
+
+def _of_stores(found: Status) -> list[Alarm]:
+    alarms = []
+    if (found.outbox or 0) > LATE:
+        text = _("A committed call has waited %d s for its push. Does a worker's keeper run?")
+        alarms.append(Alarm(text % (found.outbox or 0)))
+    policy = found.broker.get("policy", "")
+    if policy not in ("", "noeviction"):
+        text = _("The broker throws keys away when it is full (%s).")
+        alarms.append(Alarm(text % policy, "CONFIG SET maxmemory-policy noeviction"))
+    return alarms
