@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -14,6 +15,7 @@ STEPS = int(os.environ.get("UNCUT_MACHINE_STEPS", "2000"))
 STEPS_PER_EXAMPLE = 50
 
 
+@pytest.mark.timeout(600)  # a busy machine takes five times as long
 def test_laws_1_to_5_hold_over_random_interleavings() -> None:
     class Random(Machine):
         pass

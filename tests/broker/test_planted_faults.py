@@ -153,6 +153,7 @@ def own_server() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.timeout(600)  # a busy machine takes five times as long
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_machine_finds(name: str, own_server: Server) -> None:
     _, file, line, instead = FAULTS[name]
