@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from django_tasks.errors import ResultNotFound
 from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.models.fields import AnyJSONField, AnyTextField
+from django_tasks.ops.inspection import inspect
 
 
 def showable(value: Any) -> Any:
@@ -59,6 +61,24 @@ class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("=id", "=task_name")
     show_full_result_count = False
     inlines = (TaskAttemptInline,)
+
+    class Media:
+        css = {"all": ("django_tasks/console.css",)}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The record's page: its columns and runs, why it is where it is, and what is where."""
+        context = dict(extra_context or {})
+        try:
+            context["inspection"] = inspect(object_id)
+        except ResultNotFound:
+            pass  # the page itself says so
+        return super().change_view(request, object_id, form_url, context)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

@@ -74,18 +74,26 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One run of a worker's child. ``seconds``: since its body began."""
+    """What a child runs. ``seconds``: since its body began."""
 
-    consumer: str
     id: str
     queue: str
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
+class ChildSeen:
+    """A child of a worker. ``memory``: bytes; ``run``: None while it waits."""
+
+    consumer: str
+    pid: int
+    memory: int
+    run: Running | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """A worker as it described itself ``heard`` seconds ago. ``children``: consumer → pid;
-    ``memory``: consumer → bytes; ``age``: seconds since it started."""
+    """A worker as it described itself ``heard`` seconds ago; ``age``: seconds since it started."""
 
     name: str
     heard: float
@@ -93,10 +101,12 @@ class WorkerSeen:
     version: str
     release: str
     queues: list[str]
-    children: dict[str, int]
-    memory: dict[str, int]
-    runs: list[Running]
+    children: list[ChildSeen]
     is_stopping: bool
+
+    @property
+    def runs(self) -> list[Running]:
+        return [child.run for child in self.children if child.run is not None]
 
     @property
     def host(self) -> str:
@@ -195,7 +205,14 @@ def worker_of(name: str, raw: Any, left: int) -> WorkerSeen:
         return found if isinstance(found, type(otherwise)) else otherwise
 
     heard = max(float(fields.get("ttl") or 0) - left / 1000, 0.0)
-    runs = decoded("runs", {}).items()
+    runs, memory = decoded("runs", {}), decoded("memory", {})
+
+    def run_of(consumer: str) -> Running | None:
+        if consumer not in runs:
+            return None
+        record_id, queue, seconds = runs[consumer]
+        return Running(record_id, queue, seconds + heard)
+
     return WorkerSeen(
         name=name,
         heard=heard,
@@ -203,9 +220,10 @@ def worker_of(name: str, raw: Any, left: int) -> WorkerSeen:
         version=fields.get("version", ""),
         release=fields.get("release", ""),
         queues=decoded("queues", []),
-        children=decoded("children", {}),
-        memory=decoded("memory", {}),
-        runs=[Running(consumer, run[0], run[1], run[2] + heard) for consumer, run in runs],
+        children=[
+            ChildSeen(consumer, pid, memory.get(consumer, 0), run_of(consumer))
+            for consumer, pid in decoded("children", {}).items()
+        ],
         is_stopping=fields.get("stopping") == "1",
     )
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+from django_tasks.ops.words import inert
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -28,29 +28,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if value is None:
-        return "-"
+        return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,.1f}" if isinstance(value, float) else printable(value)
-
-
-def printable(value: object) -> str:
-    """On one line, and nothing in it that a terminal obeys: what tasks supply is hostile."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in f"{value}"
-    )
-
-
-def duration(seconds: float | None) -> str:
-    """``4 min 10 s``; "-" for None."""
-    if seconds is None:
-        return "-"
-    for size, (unit, name) in enumerate(UNITS):
-        if seconds >= unit and unit > 1:
-            rest, below = UNITS[size + 1]
-            more = int(seconds % unit // rest)
-            return f"{int(seconds // unit)} {name}" + (f" {more} {below}" if more else "")
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{value:,.1f}" if isinstance(value, float) else inert(value)
 
 
 def to_json(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The database. It knows no Redis."""
 
 from django_tasks import installation as installation  # registers a check, and more: see there
+from django_tasks.models.console import Queue as Queue
 from django_tasks.models.record import TaskAttempt as TaskAttempt
 from django_tasks.models.record import TaskRecord as TaskRecord

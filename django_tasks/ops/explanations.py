@@ -13,6 +13,7 @@ from django_tasks.broker.reads import Trace
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.models import TaskRecord
 from django_tasks.ops.status import QueueLine, Status, status
+from django_tasks.ops.words import duration
 from django_tasks.states import FINAL, State
 
 USUAL_OF = 50  # the last runs of a task, of which the median is what is usual
@@ -58,7 +59,7 @@ def _waited(record: TaskRecord | None) -> list[str]:
     if seconds < 10:
         return []
     said = _("It has waited for %s: does a worker run, and does it reach both stores?")
-    return [said % words(seconds)]
+    return [said % duration(seconds)]
 
 
 def _of_ready(trace: Trace, line: QueueLine | None) -> list[str]:
@@ -77,7 +78,7 @@ def _of_ready(trace: Trace, line: QueueLine | None) -> list[str]:
     if line.outgoing > 0.05 and line.consumers and not line.paused:
         more = _(", %(rate)s a second leave: about %(time)s.")
         rate = f"{line.outgoing:,.0f}" if line.outgoing >= 1 else f"{line.outgoing:.1f}"
-        text += more % {"rate": rate, "time": words((ahead + 1) / line.outgoing)}
+        text += more % {"rate": rate, "time": duration((ahead + 1) / line.outgoing)}
     else:
         text += "."
     return [*said, text]
@@ -99,16 +100,16 @@ def _of_scheduled(record: TaskRecord | None, trace: Trace) -> list[str]:
                 "attempt": attempt,
                 "most": record.max_attempts,
                 "error": error or "an error",
-                "time": words(max(left, 0.0)),
+                "time": duration(max(left, 0.0)),
             }
         )
     elif left > 0:
         text = _("Scheduled for %(when)s, in %(time)s.")
         zone = timezone.get_current_timezone_name()
-        said.append(text % {"when": f"{when:%Y-%m-%d %H:%M:%S} {zone}", "time": words(left)})
+        said.append(text % {"when": f"{when:%Y-%m-%d %H:%M:%S} {zone}", "time": duration(left)})
     if left <= 0:
         text = _("It was due %s ago: a worker of its queue makes it ready, and none does.")
-        said.append(text % words(-left))
+        said.append(text % duration(-left))
     return said
 
 
@@ -120,9 +121,9 @@ def _of_running(record: TaskRecord | None, trace: Trace, seen: Status) -> list[s
     if record_id in runs:
         run, worker = runs[record_id]
         text = _("Running for %(time)s on %(host)s")
-        said = text % {"time": words(run.seconds), "host": worker.host}
+        said = text % {"time": duration(run.seconds), "host": worker.host}
         usual = usual_seconds(record) if record is not None else None
-        return [said + (_(" (usual: %s).") % words(usual) if usual is not None else ".")]
+        return [said + (_(" (usual: %s).") % duration(usual) if usual is not None else ".")]
     if trace.lease is None:
         return [_("Held by %s, which the broker does not know: it is taken back soon.") % holder]
     if trace.lease < 0:
@@ -151,7 +152,7 @@ def _of_final(record: TaskRecord | None, snapshot: Snapshot | None, state: str) 
     ago = ""
     if finished is not None:
         seconds = (timezone.now() - finished).total_seconds()
-        ago = _(" %s ago") % words(max(seconds, 0.0))
+        ago = _(" %s ago") % duration(max(seconds, 0.0))
     if dead:
         said.append(_("Dead letter: %s") % dead)
     elif state == State.SUCCESSFUL:
@@ -172,16 +173,3 @@ def _of_final(record: TaskRecord | None, snapshot: Snapshot | None, state: str) 
     if record is not None and record.status not in FINAL:
         said.append(_("Its row does not say so yet: the mirror is a moment behind."))
     return said
-
-
-def words(seconds: float) -> str:
-    """``6 min 40 s``, to two units."""
-    for unit, name, below, lower in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if seconds >= unit:
-            rest = int(seconds % unit // below)
-            return f"{int(seconds // unit)} {name}" + (f" {rest} {lower}" if rest else "")
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -30,12 +30,16 @@ COMPARED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What the row says otherwise than the message."""
+class Belief:
+    """What the row and the message say of the same; "" where there is none."""
 
     name: str
     row: str
     broker: str
+
+    @property
+    def differs(self) -> bool:
+        return self.row != self.broker and "" not in (self.row, self.broker)
 
 
 @dataclass(slots=True)
@@ -47,7 +51,8 @@ class Inspection:
     row: dict[str, Any] | None = None
     broker: dict[str, str] | None = None
     keys: list[KeyHit] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    compared: list[Belief] = field(default_factory=list)
+    differences: list[Belief] = field(default_factory=list)
     explain: list[str] = field(default_factory=list)
     position: int | None = None
     lease: float | None = None
@@ -72,8 +77,8 @@ def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
     if trace is not None:
         found.broker, found.keys = trace.raw, trace.keys
         found.position, found.lease, found.ttl = trace.position, trace.lease, trace.ttl
-    if record is not None and trace is not None:
-        found.differences = _differences(record, trace)
+    found.compared = _compared(record, trace)
+    found.differences = [one for one in found.compared if one.differs]
     found.explain = explain_found(record, trace, alias, found.away)
     return found
 
@@ -108,14 +113,16 @@ def _trace(found: Inspection, record: TaskRecord | None, alias: str) -> Trace | 
     return None
 
 
-def _differences(record: TaskRecord, trace: Trace) -> list[Difference]:
-    if trace.snapshot is None:
-        return []
-    told = {
-        column: (str(getattr(record, column)), str(getattr(trace.snapshot, name)))
+def _compared(record: TaskRecord | None, trace: Trace | None) -> list[Belief]:
+    snapshot = trace.snapshot if trace is not None else None
+    return [
+        Belief(
+            column,
+            "" if record is None else str(getattr(record, column)),
+            "" if snapshot is None else str(getattr(snapshot, name)),
+        )
         for column, name in COMPARED.items()
-    }
-    return [Difference(name, row, broker) for name, (row, broker) in told.items() if row != broker]
+    ]
 
 
 def _line(error: Exception) -> str:

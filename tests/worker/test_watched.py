@@ -53,8 +53,8 @@ def test_a_worker_tells_what_each_child_runs_and_for_how_long(site: Site) -> Non
     assert 0 < run.seconds < 10
     assert worker.host == host
     assert worker.heard < 3
-    assert set(worker.children) == set(site.consumers())
-    assert all(used > 1_000_000 for used in worker.memory.values())
+    assert {one.consumer: one.pid for one in worker.children} == site.consumers()
+    assert all(one.memory > 1_000_000 for one in worker.children)
     assert not worker.is_stopping
     [said] = inspect(result.id).explain
     assert said.startswith("Running for ")

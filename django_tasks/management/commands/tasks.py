@@ -14,9 +14,10 @@ from django_tasks.calls import registry
 from django_tasks.calls.options import checked_queue
 from django_tasks.conf import task_settings
 from django_tasks.errors import ResultNotFound, TaskQueueError
-from django_tasks.management.output import duration, printable, table, to_json
+from django_tasks.management.output import table, to_json
 from django_tasks.ops.inspection import Inspection, inspect
 from django_tasks.ops.status import Status, status
+from django_tasks.ops.words import duration, inert
 from django_tasks.worker.duties import rebuild_now
 
 UNKNOWN, FAILED = 1, 2
@@ -97,18 +98,16 @@ class Command(BaseCommand):
             return
         rows = []
         for worker in seen.workers:
-            runs = {run.consumer: run for run in worker.runs}
-            for consumer, pid in worker.children.items():
-                run = runs.get(consumer)
+            for child in worker.children:
                 rows.append(
                     [
                         worker.name,
-                        pid,
+                        child.pid,
                         ", ".join(worker.queues),
-                        worker.memory.get(consumer, 0) // 1_000_000,
+                        child.memory // 1_000_000,
                         duration(worker.heard),
-                        run.id if run else "-",
-                        duration(run.seconds) if run else "-",
+                        child.run.id if child.run else None,
+                        duration(child.run.seconds if child.run else None),
                     ]
                 )
         head = ("worker", "child", "queues", "MB", "heard", "runs", "for")
@@ -173,11 +172,10 @@ def _queue_table(seen: Status) -> str:
 def _inspection_text(found: Inspection) -> str:
     parts = [found.id, *found.explain, ""]
     names = [*(found.row or {})]
-    parts += [f"  {name:15} {printable((found.row or {})[name])}"[:300] for name in names]
+    parts += [f"  {name:15} {inert((found.row or {})[name])}"[:300] for name in names]
     parts += ["", "The broker's message:" if found.broker else "The broker does not know it."]
     parts += [
-        f"  {printable(name):15} {printable(text)}"[:300]
-        for name, text in (found.broker or {}).items()
+        f"  {inert(name):15} {inert(text)}"[:300] for name, text in (found.broker or {}).items()
     ]
     if found.keys:
         parts += ["", "Keys:", *(f"  {one.key}  {one.kind}  {one.value}" for one in found.keys)]

@@ -1,0 +1,66 @@
+"""The console's pages: thin views over ops/."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.translation import gettext as _
+
+from django_tasks.admin.records import ReadOnly
+from django_tasks.models import Queue
+from django_tasks.ops.status import status
+
+FRAGMENT = "admin/django_tasks/queue/_status.html"
+
+
+@admin.register(Queue)
+class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """What every queue holds, what workers run, what is wrong; renewed while it is looked at."""
+
+    class Media:
+        css = {"all": ("django_tasks/console.css",)}
+        js = ("django_tasks/status.js",)
+
+    def get_urls(self) -> list[Any]:
+        fragment = self.admin_site.admin_view(self.fragment_view)
+        name = "django_tasks_queue_fragment"
+        return [path("fragment/", fragment, name=name), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page."""
+        self._require_view(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Queue status"),
+            "opts": self.opts,
+            "media": self.media,
+            "status": status(),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "admin/django_tasks/queue/status.html", context)
+
+    def fragment_view(self, request: HttpRequest) -> HttpResponse:
+        """What changes on it, with an ETag: 304 while nothing did."""
+        self._require_view(request)
+        shown = render_to_string(FRAGMENT, {"status": status()}, request)
+        tag = f'"{hashlib.sha1(shown.encode(), usedforsecurity=False).hexdigest()}"'
+        if request.headers.get("If-None-Match") == tag:
+            answer: HttpResponse = HttpResponseNotModified()
+        else:
+            answer = HttpResponse(shown)
+        answer.headers["ETag"] = tag
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    def _require_view(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied

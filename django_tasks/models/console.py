@@ -1,0 +1,19 @@
+"""Names for the console's pages: what Django hangs permissions and admin entries on. No tables."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Queue(models.Model):
+    """The queues' status page."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = _("queue")
+        verbose_name_plural = _("queue status")
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -1,0 +1,35 @@
+"""Durations and sizes as a person says them."""
+
+from __future__ import annotations
+
+UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def duration(seconds: float | None) -> str:
+    """``6 min 40 s``, to two units; "–" for None."""
+    if seconds is None:
+        return "–"
+    for unit, name, below, lower in UNITS:
+        if seconds >= unit:
+            rest = int(seconds % unit // below)
+            return f"{int(seconds // unit)} {name}" + (f" {rest} {lower}" if rest else "")
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def size(count: float) -> str:
+    """``12.3 MB``."""
+    for unit, name in SIZES:
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count:.0f} bytes"
+
+
+def inert(value: object, limit: int = 2000) -> str:
+    """On one line, bounded, and with nothing in it that a terminal or a reader's eye obeys: what
+    tasks supply is hostile (escape sequences, right-to-left marks, a megabyte)."""
+    text = f"{value}"
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit]
+    )
+    return shown if len(text) <= limit else f"{shown} … ({len(text):,} characters)"
