@@ -232,6 +232,15 @@ class Broker(Reads):
         known = raw and not isinstance(raw, Exception)
         return Snapshot.from_hash(record_id, as_dict(raw)) if known else None
 
+    def pause(self, queue: str, who: str, why: str = "", until: float = 0.0) -> bool:
+        """Nothing of the queue is claimed from now on. ``until``: when that ends by itself, in
+        seconds since 1970 (0: never). False if it was paused already."""
+        return bool(self._call("pause", queue, who, why, round(until * 1_000_000)))
+
+    def resume(self, queue: str) -> bool:
+        """End a pause. False if there was none."""
+        return bool(self._call("resume", queue))
+
     def delivered(self, queue: str, era: str) -> bool:
         """Note that delivery is done with this era, if it is the present one."""
         return bool(self._call("delivered", queue, era))

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from django_tasks.broker.reads import Trace
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.models import TaskRecord
-from django_tasks.ops.status import QueueLine, Status, status
+from django_tasks.ops.status import QueueLine, Status, pause_text, status
 from django_tasks.ops.words import duration
 from django_tasks.states import FINAL, State
 
@@ -68,7 +68,7 @@ def _of_ready(trace: Trace, line: QueueLine | None) -> list[str]:
     ahead = trace.position or 0
     said = []
     if line.paused:
-        said.append(_("The queue %s is paused.") % line.queue)
+        said.append(pause_text(line))
     elif not line.consumers:
         text = _("No worker takes %(queue)s: python manage.py runworker %(queue)s")
         said.append(text % {"queue": line.queue})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError
@@ -29,6 +30,16 @@ OUT = "succeeded failed expired undecodable dropped settled buried".split()
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a queue, when and why; ``until``: when it ends by itself, None if never."""
+
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueLine:
     """One queue. Ages in seconds, None where nothing waits; ``incoming``, ``outgoing``: per second,
     over the last minute."""
@@ -46,6 +57,7 @@ class QueueLine:
     incoming: float
     outgoing: float
     mirror_lag_seconds: float | None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,38 @@ def _line(name: str, numbers: QueueStatus, dead: int) -> QueueLine:
         incoming=numbers.rates.get("enqueued", 0.0),
         outgoing=sum(numbers.rates.get(word, 0.0) for word in OUT),
         mirror_lag_seconds=numbers.mirror_lag,
+        pause=_pause(numbers.meta),
     )
+
+
+def _pause(meta: dict[str, str]) -> Pause | None:
+    since = _time(meta.get("paused_at"))
+    if meta.get("paused") != "1" or since is None:
+        return None
+    who, why = meta.get("paused_by", ""), meta.get("paused_why", "")
+    return Pause(who, why, since, _time(meta.get("paused_until")))
+
+
+def _time(us: str | None) -> datetime | None:
+    if not us or not us.isdigit() or us == "0":
+        return None
+    return datetime.fromtimestamp(int(us) / 1e6, tz=UTC)
+
+
+def pause_text(line: QueueLine) -> str:
+    """``The queue mail is paused since 14:02 by anna: "bank holiday", until 18:00.``"""
+    if line.pause is None:
+        return _("The queue %s is paused.") % line.queue
+    text = _("The queue %(queue)s is paused since %(since)s by %(who)s") % {
+        "queue": line.queue,
+        "since": f"{timezone.localtime(line.pause.since):%Y-%m-%d %H:%M}",
+        "who": line.pause.who,
+    }
+    if line.pause.why:
+        text += f': "{line.pause.why}"'
+    if line.pause.until is not None:
+        text += _(", until %s") % f"{timezone.localtime(line.pause.until):%Y-%m-%d %H:%M}"
+    return f"{text}."
 
 
 def _unknown_line(name: str, dead: int) -> QueueLine:
@@ -150,8 +193,9 @@ def _of_queues(lines: Sequence[QueueLine]) -> list[Alarm]:
     alarms = []
     for line in lines:
         if line.ready and line.paused:
-            text = _("Queue %(queue)s is paused: %(ready)d ready ones wait.")
-            alarms.append(Alarm(text % {"queue": line.queue, "ready": line.ready}))
+            waiting = ngettext("%d ready one waits.", "%d ready ones wait.", line.ready)
+            text = f"{pause_text(line)} {waiting % line.ready}"
+            alarms.append(Alarm(text, f"python manage.py tasks resume {line.queue}"))
         elif line.ready and not line.consumers:
             text = ngettext(
                 "Queue %(queue)s: %(ready)d ready, and nothing takes it.",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django_tasks import __version__
+import django_tasks
 from django_tasks.broker import Broker
 from django_tasks.broker.message import to_json
 from django_tasks.conf import TaskSettings
@@ -277,7 +277,7 @@ class Supervisor:
         return {
             "name": self.name,
             "pid": str(os.getpid()),
-            "version": __version__,
+            "version": django_tasks.__version__,
             "release": self.settings.release,
             "age": str(round(time.monotonic() - self._started, 3)),
             "queues": to_json(list(self.plan.queues)),

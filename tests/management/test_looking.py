@@ -96,3 +96,21 @@ def test_queues_with_the_broker_away_shows_what_is_known_and_ends_with_2(setting
 
     assert caught.value.returncode == 2
     assert "The broker does not serve" in out.getvalue()
+
+
+def test_a_queue_is_paused_and_resumed(queue: TaskSettings) -> None:
+    add.enqueue(1, 2)
+
+    said = shown("pause", "default", "--reason", "bank holiday", "--minutes", "90")
+
+    assert said == "default is paused. Resume it: manage.py tasks resume default"
+    assert ': "bank holiday", until ' in shown("queues")
+    assert json.loads(shown("pause", "default", "--json"))["changed"] is False
+    assert shown("resume", "default") == "default is resumed."
+    assert shown("resume", "default") == "default was not paused."
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "1e9"])
+def test_a_pause_of_no_length_is_refused(queue: TaskSettings, minutes: str) -> None:
+    with pytest.raises(CommandError, match="between 0 and a year"):
+        call_command("tasks", "pause", "default", f"--minutes={minutes}")

@@ -14,6 +14,7 @@ from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.errors import ResultNotFound
 from django_tasks.models import TaskRecord
+from django_tasks.ops.control import pause, resume
 from django_tasks.ops.inspection import Inspection, explain, inspect
 from tests.tasks import add
 
@@ -149,11 +150,16 @@ def test_how_long_the_line_is_and_how_fast_it_moves(hands: Broker) -> None:
     assert said(results[0]).startswith("Succeeded")
 
 
-def test_its_queue_is_paused(hands: Broker, redis_client: Any) -> None:
+def test_its_queue_is_paused(hands: Broker) -> None:
     result = add.enqueue(1, 1)
-    redis_client.hset(hands.keys("default").meta, "paused", "1")
+    pause("default", by="anna", reason="bank holiday", until=timezone.now() + timedelta(hours=2))
 
-    assert said(result) == "The queue default is paused. 0 are ahead of it in default."
+    text = said(result)
+
+    assert text.startswith("The queue default is paused since ")
+    assert ' by anna: "bank holiday", until ' in text
+    resume("default", by="anna")
+    assert "paused" not in said(result)
 
 
 def test_it_waits_for_its_time(hands: Broker, settings: Any) -> None:

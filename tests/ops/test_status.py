@@ -14,7 +14,9 @@ from model_bakery import baker
 from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Outcome
 from django_tasks.conf import TaskSettings
+from django_tasks.errors import InvalidTaskOptions
 from django_tasks.models import TaskRecord
+from django_tasks.ops.control import pause, resume
 from django_tasks.ops.status import QueueLine, status
 from tests.servers import Server
 from tests.tasks import add
@@ -92,13 +94,27 @@ def test_what_nobody_takes_is_told_with_the_command_that_does(hands: Broker) -> 
     assert texts() == []
 
 
-def test_a_paused_queue_is_told(hands: Broker, redis_client: Any) -> None:
+def test_a_paused_queue_is_told_with_who_and_why(hands: Broker) -> None:
     hands.beat(["default"], ["c"], register=True)
     add.enqueue(1, 1)
-    redis_client.hset(hands.keys("default").meta, "paused", "1")
+    assert pause("default", by="anna", reason="bank holiday") is True
 
-    assert texts() == ["Queue default is paused: 1 ready ones wait."]
-    assert line().paused
+    [text] = texts()
+
+    assert text.startswith("The queue default is paused since ")
+    assert ' by anna: "bank holiday". 1 ready one waits.' in text
+    assert text.endswith("python manage.py tasks resume default")
+    seen = line()
+    assert seen.paused
+    assert seen.pause is not None
+    assert (seen.pause.who, seen.pause.until) == ("anna", None)
+    assert resume("default", by="bob") is True
+    assert texts() == []
+
+
+def test_a_name_that_no_queue_can_have_is_refused(hands: Broker) -> None:
+    with pytest.raises(InvalidTaskOptions):
+        pause("a b", by="anna")
 
 
 def test_a_row_that_waits_for_its_push_is_told(hands: Broker) -> None:

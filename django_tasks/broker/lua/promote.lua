@@ -1,4 +1,5 @@
--- promote: scheduled → ready, for what is due; ready → finished, for the oldest that expired.
+-- promote: scheduled → ready, for what is due; ready → finished, for the oldest that expired; and
+-- ends a pause whose time is over.
 -- KEYS[1]    queue root
 -- ARGV[1]    at most how many to make ready (1,000 is the limit)
 -- returns    how many became ready, how many expired, µs until the next is due (-1: none)
@@ -34,8 +35,14 @@ for _, id in ipairs(redis.call('ZRANGE', READY, 0, 99)) do
 end
 if expired > 0 then count('expired', expired) end
 
+local pause = redis.call('HMGET', META, 'paused', 'paused_until')
+local ends = tonumber(pause[2]) or 0
+if pause[1] == '1' and ends > 0 and ends <= now then
+  redis.call('HDEL', META, 'paused', 'paused_at', 'paused_by', 'paused_why', 'paused_until')
+  pause[1] = nil
+end
 -- A token may be lost with the consumer that took it: repaired here.
-if redis.call('ZCARD', READY) > 0 and redis.call('HGET', META, 'paused') ~= '1' then wake() end
+if pause[1] ~= '1' and redis.call('ZCARD', READY) > 0 then wake() end
 write_dirty_marks()
 write_counts()
 local upcoming = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')

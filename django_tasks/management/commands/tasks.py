@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
+from django.utils import timezone
 
 from django_tasks.broker import Broker
 from django_tasks.calls import registry
@@ -15,6 +18,7 @@ from django_tasks.calls.options import checked_queue
 from django_tasks.conf import task_settings
 from django_tasks.errors import ResultNotFound, TaskQueueError
 from django_tasks.management.output import table, to_json
+from django_tasks.ops.control import pause, resume
 from django_tasks.ops.inspection import Inspection, inspect
 from django_tasks.ops.status import Status, status
 from django_tasks.ops.words import duration, inert
@@ -22,6 +26,7 @@ from django_tasks.worker.duties import rebuild_now
 
 UNKNOWN, FAILED = 1, 2
 WATCH = 1.0  # seconds between looks
+MOST_MINUTES = 366 * 24 * 60
 
 
 class Command(BaseCommand):
@@ -38,13 +43,23 @@ class Command(BaseCommand):
         explained = chosen.add_parser("explain", help="Where a record is and why, in words.")
         for one in (inspected, explained):
             one.add_argument("id", help="Of the record.")
+        pause = chosen.add_parser(
+            "pause", help="Let nothing of a queue be taken; what runs goes on."
+        )
+        resume = chosen.add_parser("resume", help="Let a paused queue's messages be taken again.")
+        for one in (pause, resume):
+            one.add_argument("queue", help="Its name.")
+        pause.add_argument("--reason", default="", help="Shown wherever the queue is looked at.")
+        pause.add_argument(
+            "--minutes", type=float, default=None, help="Resume by itself after that long."
+        )
         rebuild = chosen.add_parser(
             "rebuild",
             help="Push every unfinished record that the broker does not know. Workers do this"
             " unasked after a loss; it may be repeated, and run beside them.",
         )
         rebuild.add_argument("--queue", default=None, help="One queue only (default: all).")
-        for one in (queues, workers, inspected, explained, rebuild):
+        for one in (queues, workers, inspected, explained, pause, resume, rebuild):
             one.add_argument("--json", action="store_true", help="Print JSON, for programs.")
             one.add_argument(
                 "--backend", default="default", help="Alias of TASKS (default: default)."
@@ -56,6 +71,8 @@ class Command(BaseCommand):
             "workers": self._workers,
             "inspect": self._inspect,
             "explain": self._explain,
+            "pause": self._pause,
+            "resume": self._resume,
             "rebuild": self._rebuild,
         }
         try:
@@ -125,6 +142,31 @@ class Command(BaseCommand):
 
     # -- deeds ----------------------------------------------------------------------------------
 
+    def _pause(self, options: dict[str, Any]) -> None:
+        queue, minutes = options["queue"], options["minutes"]
+        if minutes is not None and not 0 < minutes < MOST_MINUTES:
+            raise CommandError(f"--minutes {minutes:g} is not between 0 and a year.")
+        until = timezone.now() + timedelta(minutes=minutes) if minutes is not None else None
+        is_new = pause(
+            queue,
+            by=_person(),
+            reason=options["reason"],
+            until=until,
+            alias=options["backend"],
+        )
+        if options["json"]:
+            self.stdout.write(to_json({"queue": queue, "paused": True, "changed": is_new}))
+        else:
+            self.stdout.write(f"{queue} is paused. Resume it: manage.py tasks resume {queue}")
+
+    def _resume(self, options: dict[str, Any]) -> None:
+        queue = options["queue"]
+        resumed = resume(queue, by=_person(), alias=options["backend"])
+        if options["json"]:
+            self.stdout.write(to_json({"queue": queue, "paused": False, "changed": resumed}))
+        else:
+            self.stdout.write(f"{queue} is resumed." if resumed else f"{queue} was not paused.")
+
     def _rebuild(self, options: dict[str, Any]) -> None:
         alias, queue = options["backend"], options["queue"]
         queue = checked_queue(queue) if queue is not None else None
@@ -141,6 +183,14 @@ class Command(BaseCommand):
                 f"Looked at {counts.looked_at} unfinished records; pushed {counts.pushed} that the"
                 " broker did not know."
             )
+
+
+def _person() -> str:
+    """Who gives the command, by the name that the system knows."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "?"
 
 
 def _queue_table(seen: Status) -> str:
