@@ -159,7 +159,7 @@ class Machine(Calls):
             assert int(new["fence"]) == message.fence
             assert new["era"] == era_of(line)
             if old is not None and old["era"] != new["era"]:
-                assert new["doubt"] == "1", "if its process dies, its row is looked at first"
+                assert new.get("doubt") == "1", "if its process dies, its row is looked at first"
             was_charged = old is not None and old.get("charged") == old["fence"] and not is_his
             if was_charged and old is not None:
                 assert int(new["lost"]) == int(old["lost"]) - 1

@@ -228,6 +228,28 @@ def test_a_push_completes_what_a_reassert_knew(ready: Broker) -> None:
     assert ready.ack("mail", "a", [Outcome.successful(held, 3)]).accepted == [held.id]
 
 
+@pytest.mark.parametrize("told_before", [False, True], ids=["unknown", "a stub"])
+def test_law_6_what_a_consumer_brings_back_is_in_doubt_if_it_dies(
+    ready: Broker, told_before: bool
+) -> None:
+    ready.push("mail", [make_message()])
+    [held] = ready.claim("mail", "a")
+    ready.client.delete(*ready.client.keys(f"{ready.keys('mail').root}:*"))
+    ready.beat(["mail"], ["a", "b"], register=True)
+    if told_before:
+        ready.reassert("mail", "a", [(held.id, held.fence, None)])
+    ready.client.hincrby(ready.keys("mail").meta, "era", 1)  # another era
+    ready.client.hincrby(
+        ready.keys("mail").meta, "since", -10_000_000
+    )  # its first seconds are over
+
+    ready.reassert("mail", "a", [(held.id, held.fence, held)])
+    ready.reap("mail", "a", [held.id])
+
+    [again] = ready.claim("mail", "b")
+    assert (again.id, again.doubt) == (held.id, True)
+
+
 def test_a_stub_whose_row_was_found_final_is_no_stub_any_more(ready: Broker) -> None:
     """The mirror read the message, the broker lost it and was told that it runs; then the clean."""
     message = make_message()

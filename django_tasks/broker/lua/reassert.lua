@@ -23,8 +23,9 @@ local function remember(id, known, fence, first, last)
   local m = {id = id, key = message_key(id), fence = fence, revision = known and known.revision or 0}
   local stamp = next_stamp(m)
   if first <= last then redis.call('HSET', m.key, unpack(ARGV, first, last)) end
+  -- In doubt: if its process dies, its row is looked at first.
   redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
-             'revision', digits(stamp), 'era', present_era())
+             'revision', digits(stamp), 'era', present_era(), 'doubt', '1')
   if first > last then
     redis.call('HSET', m.key, 'stub', '1')
   else
