@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from django_tasks.bridge.translate import to_message
+from django_tasks.broker import get_broker
 from django_tasks.broker.message import Message
 from django_tasks.conf import task_settings
 from django_tasks.models import TaskRecord
@@ -30,9 +31,11 @@ def paused(site: Site, queue: str = "default") -> Iterator[None]:
     """Nothing is claimed while foreign hands touch the keys."""
     client, keys = site.broker.client, site.broker.keys(queue)
     client.hset(keys.meta, "paused", "1")
-    yield
-    client.hdel(keys.meta, "paused")
-    client.lpush(keys.wake, "1")
+    try:
+        yield
+    finally:
+        client.hdel(keys.meta, "paused")
+        client.lpush(keys.wake, "1")
 
 
 def push(site: Site, **changes: Any) -> TaskRecord:
@@ -211,9 +214,13 @@ def test_a_message_of_a_database_unknown_here_stops_nobody(live: Site) -> None:
 
 def test_the_message_of_a_deleted_row_is_dropped_and_counted(live: Site) -> None:
     before = dropped(live)
+    # The mirror must not copy the message before its row is gone: then only a claim finds it out.
+    wait_until(lambda: live.broker.lease("mirror-default-default", "test", 10), WAIT)
     with paused(live):
         result = tasks.tell.enqueue("deleted")
+        get_broker().settle()
         TaskRecord.objects.filter(id=result.id).delete()
+        live.broker.lease("mirror-default-default", "test", 0)
         wait_until(lambda: live.broker.unknown_ids("default", [result.id]), WAIT)
 
     assert dropped(live) == before + 1
