@@ -26,13 +26,15 @@ class Run:
 
 def throughput(project: Project, *, recording: str, processes: int, count: int) -> Run:
     """``count`` no-ops, enqueued by ``enqueue_many`` before the workers may claim."""
+    from django_tasks.worker.keeper import mirror_lease
+
     project.fresh()
     project.hold()
     project.enqueue(tasks.BY_RECORDING[recording], count)
-    mirror_lease = f"mirror-{QUEUE}"
+    lease = mirror_lease(QUEUE, "default")
     if recording == "after":
         # The INSERTs belong to what is measured: no keeper copies anything before the start.
-        project.broker.lease(mirror_lease, "bench", PATIENCE)
+        assert project.broker.lease(lease, "bench", PATIENCE)
     with project.worker(processes) as worker:
         if recording == "first":
             project.wait_clean()  # the rows say READY
@@ -40,7 +42,7 @@ def throughput(project: Project, *, recording: str, processes: int, count: int) 
         before = _cpu(project, worker)
         began = time.perf_counter()
         if recording == "after":
-            project.broker.lease(mirror_lease, "bench", 0)
+            project.broker.lease(lease, "bench", 0)
         project.release()
         project.wait_finished()
         if recording != "never":

@@ -100,7 +100,9 @@ class Keeper:
             close_old_connections()
             self.stopping.wait(pause)
         _let_go(
-            broker, self.name, lambda: [_lease(name, database) for name in broker.queue_names()]
+            broker,
+            self.name,
+            lambda: [mirror_lease(name, database) for name in broker.queue_names()],
         )
 
     def _mirror_behind(self, database: str) -> None:
@@ -150,7 +152,7 @@ def _let_go(broker: Broker, owner: str, names: Callable[[], list[str]]) -> None:
     broker.close()
 
 
-def _lease(queue: str, database: str) -> str:
+def mirror_lease(queue: str, database: str) -> str:
     return f"mirror-{database}-{queue}"
 
 
@@ -170,7 +172,7 @@ def mirror_all(
     queues = sorted(broker.queue_names())
     places = record_databases() if databases is None else databases
     for queue, database in broker.dirty_places(queues, places):
-        if owner is None or broker.lease(_lease(queue, database), owner, MIRROR_LEASE):
+        if owner is None or broker.lease(mirror_lease(queue, database), owner, MIRROR_LEASE):
             try:
                 copied += mirror(broker, queue, database, skip)
             except DatabaseError as error:

@@ -19,6 +19,7 @@ from django_tasks.broker.message import Message
 from django_tasks.conf import task_settings
 from django_tasks.models import TaskRecord
 from django_tasks.worker.duties import QUIET
+from django_tasks.worker.keeper import mirror_lease
 from tests.waiting import wait_until
 from tests.worker import live_tasks as tasks
 from tests.worker.running import TASKS, WAIT, Site
@@ -213,14 +214,14 @@ def test_a_message_of_a_database_unknown_here_stops_nobody(live: Site) -> None:
 
 
 def test_the_message_of_a_deleted_row_is_dropped_and_counted(live: Site) -> None:
-    before = dropped(live)
+    before, held = dropped(live), mirror_lease("default", "default")
     # The mirror must not copy the message before its row is gone: then only a claim finds it out.
-    wait_until(lambda: live.broker.lease("mirror-default-default", "test", 10), WAIT)
+    wait_until(lambda: live.broker.lease(held, "test", 10), WAIT)
     with paused(live):
         result = tasks.tell.enqueue("deleted")
         get_broker().settle()
         TaskRecord.objects.filter(id=result.id).delete()
-        live.broker.lease("mirror-default-default", "test", 0)
+        live.broker.lease(held, "test", 0)
         wait_until(lambda: live.broker.unknown_ids("default", [result.id]), WAIT)
 
     assert dropped(live) == before + 1
