@@ -61,10 +61,8 @@ class QueueStatus:
     dead: int  # what had no readable message, and so no row
     consumers: int
     oldest_waiting: float | None
-    longest_held: float | None
     meta: dict[str, str]
     rates: dict[str, float]
-    unmirrored: dict[str, int]  # by database alias
     mirror_lag: float | None
 
     @property
@@ -164,8 +162,8 @@ def is_unknown(answer: Sequence[bytes | None], round_: int) -> bool:
 HEAD_START = 10.0  # seconds by which a final message's mark is older (lua/_finish.lua)
 
 
-def status_of(answer: Sequence[Any], databases: Sequence[str]) -> QueueStatus:
-    now, ready, scheduled, deferred, unacked, dead, consumers, waited, held, meta, *rest = answer
+def status_of(answer: Sequence[Any]) -> QueueStatus:
+    now, ready, scheduled, deferred, unacked, dead, consumers, waited, meta, *rest = answer
     this_minute, last_minute, places = rest
     us = int(now)
     passed = us % 60_000_000 / 60_000_000  # the share of this minute that is over
@@ -183,10 +181,8 @@ def status_of(answer: Sequence[Any], databases: Sequence[str]) -> QueueStatus:
         dead=dead,
         consumers=consumers,
         oldest_waiting=_age(waited),
-        longest_held=_age(held),
         meta={text_of(name): text_of(value) for name, value in as_dict(meta).items()},
         rates=rates,
-        unmirrored={name: place[0] for name, place in zip(databases, places, strict=True)},
         # Of a final message the mark says ten seconds less; which one it is nobody asks here.
         mirror_lag=max(max(ages) - HEAD_START, 0.0) if ages else None,
     )

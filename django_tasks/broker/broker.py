@@ -333,10 +333,7 @@ class Broker(Reads):
     def status(self, queues: Sequence[str], databases: Sequence[str]) -> dict[str, QueueStatus]:
         """What each queue holds: one round trip, however long the lines are."""
         answers = self._call_all([("status", queue, list(databases)) for queue in queues])
-        return {
-            queue: status_of(answer, databases)
-            for queue, answer in zip(queues, answers, strict=True)
-        }
+        return {queue: status_of(answer) for queue, answer in zip(queues, answers, strict=True)}
 
     def queue_names(self) -> set[str]:
         """Every queue that anybody ever announced."""

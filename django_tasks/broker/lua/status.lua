@@ -2,7 +2,7 @@
 -- KEYS[1]    queue root
 -- ARGV[1..]  database aliases of rows
 -- returns    the server's time (µs); ready, scheduled, deferred, unacked, dead, consumers; µs that the
---            oldest ready one has waited and that the longest unacked one is held (-1: none); `meta`;
+--            oldest ready one has waited (-1: none); `meta`;
 --            the counters of this minute and of the last; per alias {marks, µs of the oldest (0: none)}
 -- dirty      nothing
 -- uses       _numbers _now _keys
@@ -26,11 +26,6 @@ local function oldest_ready()
   return digits(math.max(now - came, 0))
 end
 
-local function held_longest()
-  local first = redis.call('ZRANGE', UNACKED, 0, 0, 'WITHSCORES')
-  return first[2] and digits(math.max(now - (tonumber(first[2]) or now), 0)) or -1
-end
-
 local function counters(minute)
   local found = redis.pcall('HGETALL', count_key(digits(minute)))
   return found.err and {} or found
@@ -44,5 +39,5 @@ end
 local minute = math.floor(now / 60000000)
 return {NOW, redis.call('ZCARD', READY), redis.call('ZCARD', SCHEDULED),
         redis.call('ZCARD', root .. ':deferred'), redis.call('ZCARD', UNACKED),
-        redis.call('LLEN', DEAD), redis.call('ZCARD', WORKERS), oldest_ready(), held_longest(),
+        redis.call('LLEN', DEAD), redis.call('ZCARD', WORKERS), oldest_ready(),
         redis.call('HGETALL', META), counters(minute), counters(minute - 1), places}
