@@ -12,6 +12,11 @@ class Queue(models.Model):
     class Meta:
         managed = False
         default_permissions = ("view",)
+        permissions = (
+            ("pause_queue", "Can pause queues"),
+            ("resume_queue", "Can resume queues"),
+            ("purge_queue", "Can purge queues"),
+        )
         verbose_name = _("queue")
         verbose_name_plural = _("queue status")
 

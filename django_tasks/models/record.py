@@ -139,6 +139,11 @@ class TaskRecord(models.Model):
     error_message = AnyTextField(_("error message"), blank=True, default="")
     traceback = AnyTextField(_("traceback"), blank=True, default="")
     dead_letter = AnyTextField(_("given up because"), blank=True, default="")
+    # What travels beside the arguments: language, time zone, who and what enqueued the call.
+    # None of these three is asked of a release that does not know them (a rolling deploy).
+    headers = AnyJSONField(_("headers"), null=True, blank=True)
+    release = models.CharField(_("release"), max_length=100, blank=True, default="", db_default="")
+    parent_id = models.UUIDField(_("enqueued by"), null=True, blank=True)
     # What few records have: what using() said and no column keeps (the alias of TASKS, max_lost,
     # backoff, record, run_after as asked for); what a message of unknown shape held.
     metadata = AnyJSONField(_("metadata"), default=dict, blank=True)
@@ -149,6 +154,16 @@ class TaskRecord(models.Model):
         verbose_name = _("task record")
         verbose_name_plural = _("task records")
         ordering = ("-id",)  # UUIDv7: newest first, by the primary key
+        # One for each deed (bridge/actions.py).
+        permissions = (
+            ("retry_taskrecord", "Can retry tasks"),
+            ("cancel_taskrecord", "Can cancel tasks"),
+            ("run_now_taskrecord", "Can run tasks now"),
+            ("reschedule_taskrecord", "Can reschedule tasks"),
+            ("prioritize_taskrecord", "Can change the priority of tasks"),
+            ("move_to_front_taskrecord", "Can move tasks to the front"),
+            ("discard_taskrecord", "Can discard dead letters"),
+        )
         indexes = (
             # Delivery: small at any table size.
             models.Index(fields=("id",), condition=Q(status="PENDING"), name="taskrecord_pending"),
@@ -169,6 +184,12 @@ class TaskRecord(models.Model):
                 fields=("queue_name", "id"),
                 condition=Q(status="FAILED") & ~Q(dead_letter=""),
                 name="taskrecord_dead",
+            ),
+            # What a task enqueued: few have a parent.
+            models.Index(
+                fields=("parent_id", "id"),
+                condition=Q(parent_id__isnull=False),
+                name="taskrecord_parent",
             ),
         )
 
@@ -224,6 +245,7 @@ class TaskAttempt(models.Model):
     error_class = AnyTextField(_("error class"), blank=True, default="")
     error_message = AnyTextField(_("error message"), blank=True, default="")
     traceback = AnyTextField(_("traceback"), blank=True, default="")
+    report = AnyJSONField(_("progress and log"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("task attempt")

@@ -143,7 +143,7 @@ def test_text_is_utf8mb4_whatever_the_database_is() -> None:
         if isinstance(field, AnyTextField | AnyJSONField)
     ]
 
-    assert len(fields) == 12
+    assert len(fields) == 14
     for field in fields:
         assert "CHARACTER SET utf8mb4" in field.db_parameters(connection)["type"]
     with connection.cursor() as cursor:
