@@ -10,7 +10,7 @@ __distribution__ = "django-tasks-uncut"  # whose file this is: see installation.
 
 if TYPE_CHECKING:
     from django_tasks.calls.backend import RedisBackend, enqueue_many
-    from django_tasks.calls.context import TaskContext
+    from django_tasks.calls.context import RunCancelled, TaskContext
     from django_tasks.calls.result import TaskResult
     from django_tasks.calls.retries import Retry, Snooze
     from django_tasks.calls.task import Task, django_task
@@ -30,6 +30,7 @@ _OURS = {
     "enqueue_many": "calls.backend",
     "Retry": "calls.retries",
     "Snooze": "calls.retries",
+    "RunCancelled": "calls.context",
 }
 # So that code written for django.tasks' backport, `from django_tasks import task`, runs.
 _FRAMEWORK = (
@@ -44,6 +45,7 @@ _FRAMEWORK = (
 __all__ = [
     "RedisBackend",
     "Retry",
+    "RunCancelled",
     "Snooze",
     "Task",
     "TaskContext",

@@ -48,6 +48,8 @@ class TaskSettings:
     # Name of this release of the project, sent with every message: another release's unknown
     # task names are given back for a while (rolling deploys).
     release: str = ""
+    # Seconds that a running task which was cancelled has to end; then its process is replaced.
+    cancel_grace: float = 10.0
     # Seconds for which an unknown task name of another release is given back.
     unknown_task_grace: float = 600.0
     # Folder of the embedded broker. Default: `var/broker` under BASE_DIR, else the current folder.
@@ -55,7 +57,7 @@ class TaskSettings:
 
 
 _SETTINGS = {field.name.upper(): field for field in fields(TaskSettings)}
-_POSITIVE = ("lease", "result_ttl", "max_argument_bytes", "unknown_task_grace")
+_POSITIVE = ("lease", "result_ttl", "max_argument_bytes", "unknown_task_grace", "cancel_grace")
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,7 @@
     ├── TaskFailed                raised by get() for a task that ended without success
     │   ├── TaskCancelled
     │   └── TaskExpired
+    ├── InvalidDeed               also ValueError: a deed on records can't be done so
     ├── ResultTimeout             also TimeoutError: get() waited long enough
     │   └── ResultInsideTransaction   get() inside the very transaction that enqueued the task
     ├── InvalidSettings           also django's ImproperlyConfigured
@@ -123,6 +124,10 @@ class TaskExpired(TaskFailed):
     """A task's ``expires`` passed before it was started."""
 
     _ended = "expired before it was started"
+
+
+class InvalidDeed(TaskQueueError, ValueError):
+    """What was asked of retry(), cancel() and the like makes no sense; nothing was done."""
 
 
 class ResultTimeout(TaskQueueError, TimeoutError):

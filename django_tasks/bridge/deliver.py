@@ -6,14 +6,13 @@ Safe to run anywhere, any number of times: pushing a known id does nothing (push
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django_tasks.bridge.translate import alias_of, to_message
+from django_tasks.bridge.outbox import bounded
+from django_tasks.bridge.translate import alias_of
 from django_tasks.broker import Broker
-from django_tasks.broker.message import Message
-from django_tasks.conf import task_settings
 from django_tasks.models import TaskRecord
 from django_tasks.states import State
 
@@ -21,7 +20,6 @@ logger = logging.getLogger("django_tasks.deliver")
 
 BATCH = 500  # rows looked at in one step
 PUSHED_ROWS = 100  # rows read whole and pushed in one call
-PUSHED_BYTES = 1_000_000  # of arguments in one call, unless one row alone has more
 RELAYED = (State.PENDING,)
 UNFINISHED = (State.PENDING, State.DEFERRED, State.SCHEDULED, State.READY, State.RUNNING)
 
@@ -64,24 +62,9 @@ def deliver(
         unknown = sorted(broker.unknown_ids(name, rounds))
         for start in range(0, len(unknown), PUSHED_ROWS):
             chosen = rows.filter(id__in=unknown[start : start + PUSHED_ROWS]).order_by("id")
-            for messages in _bounded(chosen, database):
+            for messages in bounded(chosen, database):
                 verdicts = broker.push(name, messages, is_delivery=True)
                 pushed += sum(1 for verdict in verdicts if verdict)
     if pushed:
         logger.info("Delivered %d records that the broker did not know", pushed)
     return Delivered(found[-1].id if len(found) == batch else None, len(found), pushed)
-
-
-def _bounded(records: Iterable[TaskRecord], database: str) -> Iterator[list[Message]]:
-    """Their messages, as many at a time as one call should carry."""
-    messages: list[Message] = []
-    size = 0
-    for record in records:
-        message = to_message(record, task_settings(alias_of(record)), database=database)
-        size += len(message.args) + len(message.kwargs)
-        if messages and size > PUSHED_BYTES:
-            yield messages
-            messages, size = [], len(message.args) + len(message.kwargs)
-        messages.append(message)
-    if messages:
-        yield messages

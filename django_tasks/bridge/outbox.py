@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from django_tasks.bridge.databases import warn_of_other_transaction
-from django_tasks.bridge.translate import to_message
+from django_tasks.bridge.translate import alias_of, to_message
 from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings, task_settings
@@ -27,6 +27,7 @@ logger = logging.getLogger("django_tasks.outbox")
 
 CIRCUIT = 2.0  # seconds for which a broker that failed is not asked again
 CHUNK = 100  # messages in one call of push
+PUSHED_BYTES = 1_000_000  # of arguments in one call, unless one row alone has more
 _closed_until: dict[TaskSettings, float] = {}
 
 
@@ -110,6 +111,20 @@ def is_open(record_id: str) -> bool:
     )
 
 
+def withdraw(record_ids: Collection[str]) -> set[str]:
+    """Of calls that a transaction which is open in this thread enqueued: they are not pushed at its
+    commit. Returns which of them."""
+    withdrawn: set[str] = set()
+    for connection in connections.all(initialized_only=True):
+        for hook in connection.run_on_commit if connection.in_atomic_block else ():
+            push = hook[1]
+            if isinstance(push, Push) and not push.is_done:
+                found = {str(draft.record.id) for draft in push.drafts} & set(record_ids)
+                push.drafts = [one for one in push.drafts if str(one.record.id) not in found]
+                withdrawn |= found
+    return withdrawn
+
+
 def push(alias: str, messages: Sequence[Message], *, waits: bool = True) -> None:
     """Push at once, in chunks, each queue's order kept. Raises ``BrokerError``, without asking if
     the broker failed within the last two seconds.
@@ -140,6 +155,21 @@ def push(alias: str, messages: Sequence[Message], *, waits: bool = True) -> None
         except BrokerError as error:
             _note_failure(alias, settings, error)
             raise
+
+
+def bounded(records: Iterable[TaskRecord], database: str) -> Iterator[list[Message]]:
+    """Their messages, as many at a time as one call should carry."""
+    messages: list[Message] = []
+    size = 0
+    for record in records:
+        message = to_message(record, task_settings(alias_of(record)), database=database)
+        size += len(message.args) + len(message.kwargs)
+        if messages and size > PUSHED_BYTES:
+            yield messages
+            messages, size = [], len(message.args) + len(message.kwargs)
+        messages.append(message)
+    if messages:
+        yield messages
 
 
 def _note_failure(alias: str, settings: TaskSettings, error: BrokerError) -> None:

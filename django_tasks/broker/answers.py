@@ -38,6 +38,7 @@ class Pulse:
     delivered: str
     unknown: list[str]  # consumers that were reaped meanwhile
     holdings: dict[str, dict[str, int]]  # consumer → id → fence
+    cancels: dict[tuple[str, int], str]  # (id, fence) → "soft" or "hard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,11 @@ def messages_of(answer: Iterable[Sequence[bytes | None]], queue: str) -> list[Me
 
 
 def pulse_of(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
-    era, age, delivered, unknown, holdings = answer
+    era, age, delivered, unknown, holdings, cancels = answer
+    noted = {
+        text_of(one): text_of(said).split(" ", 1)
+        for one, said in zip(cancels[::2], cancels[1::2], strict=True)
+    }
     return Pulse(
         era=text_of(era),
         age=age / 1_000_000,
@@ -142,6 +147,7 @@ def pulse_of(answer: Sequence[Any], consumers: Sequence[str]) -> Pulse:
         holdings={
             consumer: holdings_of(held) for consumer, held in zip(consumers, holdings, strict=True)
         },
+        cancels={(one, int(fence)): how for one, (fence, how) in noted.items()},
     )
 
 

@@ -232,6 +232,32 @@ class Broker(Reads):
         known = raw and not isinstance(raw, Exception)
         return Snapshot.from_hash(record_id, as_dict(raw)) if known else None
 
+    def cancel(
+        self, queue: str, calls: Sequence[tuple[str, int, str]], how: str = "soft"
+    ) -> list[int]:
+        """(id, round, database of its row or "") each. Returns its revision once it is cancelled, 1
+        if it runs, 0 if it is final. ``how`` a run is ended: "soft", "hard" (without grace) or
+        "leave" (not at all)."""
+        parts = [part for call in calls for part in call]
+        answers = self._call("cancel", queue, how, *parts)
+        return [int(answer) for answer in answers]
+
+    def move(
+        self,
+        queue: str,
+        calls: Sequence[tuple[str, int]],
+        *,
+        at: float | None = None,
+        priority: int | str = "",
+    ) -> list[int | str]:
+        """(id, round) each, to another time (``at``: seconds since 1970, 0: now) or priority
+        ("front": before all that are ready). Returns its priority now, or why it was not moved, as
+        move.lua says it."""
+        when: Argument = "" if at is None else round(at * 1_000_000)
+        parts = [part for call in calls for part in call]
+        answers = [text_of(one) for one in self._call("move", queue, when, priority, *parts)]
+        return [int(one) if one.lstrip("-").isdigit() else one for one in answers]
+
     def pause(self, queue: str, who: str, why: str = "", until: float = 0.0) -> bool:
         """Nothing of the queue is claimed from now on. ``until``: when that ends by itself, in
         seconds since 1970 (0: never). False if it was paused already."""

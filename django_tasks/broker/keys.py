@@ -17,6 +17,7 @@ class QueueKeys:
         self.dead = f"{self.root}:dead"
         self.workers = f"{self.root}:workers"
         self.stopping = f"{self.root}:stopping"
+        self.cancels = f"{self.root}:cancels"
 
     def message(self, record_id: str) -> str:
         """A message's hash: plain field names; words and numbers plain, the rest JSON."""

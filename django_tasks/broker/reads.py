@@ -50,6 +50,14 @@ class Reads(Caller):
             if fields and not isinstance(fields, Exception)
         ]
 
+    def waiting_ids(self, queue: str, limit: int = 1000) -> list[str]:
+        """Of up to ``limit`` messages that are ready and as many that are scheduled."""
+        keys = self.keys(queue)
+        lines = self._pipeline(
+            [("ZRANGE", key, 0, limit - 1) for key in (keys.ready, keys.scheduled)]
+        )
+        return [text_of(one) for line in lines for one in line]
+
     def server_facts(self) -> dict[str, str]:
         """Of INFO: version, memory, policy. Empty where the ACLs forbid it."""
         answers = self._pipeline([("INFO", "server"), ("INFO", "memory")])

@@ -16,6 +16,13 @@ else:
     FrameworkTaskContext = framework.TaskContext
 
 
+class RunCancelled(BaseException):
+    """Raised inside a running task that somebody cancelled. Clean up and let it pass; a task that
+    does not end within ``CANCEL_GRACE`` seconds is ended with its process.
+
+    No error, as asyncio's ``CancelledError`` is none: an ``except Exception`` does not stop it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
     """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1."""

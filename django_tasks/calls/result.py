@@ -131,6 +131,21 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
             self._take(from_snapshot(snapshot, self))
         return snapshot is not None
 
+    def cancel(self, *, terminate: bool = False) -> bool:
+        """Cancel it: at once where it waits. Where it runs, ``RunCancelled`` is raised in the task
+        (a coroutine is cancelled), and its process is replaced if it goes on for ``CANCEL_GRACE``
+        seconds; ``terminate``: at once. False if it has ended. No rollback undoes it.
+
+        Raises ``BrokerUnavailable``."""
+        from django_tasks.bridge.actions import cancel_call
+
+        queue = self.task.queue_name
+        return cancel_call(self.task.backend, queue, self.id, self.database, terminate)
+
+    async def acancel(self, *, terminate: bool = False) -> bool:
+        """``cancel`` for asyncio."""
+        return await sync_to_async(self.cancel)(terminate=terminate)
+
     def refresh(self) -> None:
         """Read again where the task is. Raises ``ResultNotFound``."""
         self._take(find(self.id, self.task.backend, self.task.queue_name, self.database, self))

@@ -26,7 +26,7 @@ from django_tasks.models import TaskRecord
 LATE = 10.0  # seconds that the mirror or the outbox may be behind before anybody is told
 
 # Outcomes after which a message is gone from its queue, as `count:<minute>` names them.
-OUT = "succeeded failed expired undecodable dropped settled buried".split()
+OUT = "succeeded failed expired cancelled undecodable dropped settled buried".split()
 
 
 @dataclass(frozen=True, slots=True)

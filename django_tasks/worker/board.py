@@ -22,7 +22,8 @@ _STATE, _SINCE, _REPORT = struct.Struct("<B"), struct.Struct("<d"), struct.Struc
 _LENGTH_AT, _SINCE_AT, _START_AT = 4, 16, 24
 _HEAD = struct.Struct("<I")  # how many slots may be in use: at least as many as are
 _EVICTIONS = struct.Struct("<I")  # written by the supervisor alone
-_EVICTIONS_AT, _FIRST_SLOT = 4, 8
+_CANCELLED = struct.Struct("<Q")  # the fence of the run that it ends; so is this
+_EVICTIONS_AT, _CANCELLED_AT, _FIRST_SLOT = 4, 8, 16
 _FIRST_REPORT = _FIRST_SLOT + SLOTS * _SLOT.size
 # KEPT: not started, and not to be given back either: its row is being looked up (law 6).
 EMPTY, HELD, RUNNING, FINISHED, KEPT = range(5)
@@ -127,6 +128,16 @@ class Board:
     def evict(self) -> None:
         """By the supervisor, before it gives back what is not on the board; then it looks again."""
         _EVICTIONS.pack_into(self._page, _EVICTIONS_AT, (self.evictions + 1) & 0xFFFFFFFF)
+
+    @property
+    def cancelled(self) -> int:
+        """The fence of the run that its supervisor ends; 0 if it never ended one."""
+        cancelled: int = _CANCELLED.unpack_from(self._page, _CANCELLED_AT)[0]
+        return cancelled
+
+    def cancel(self, fence: int) -> None:
+        """By the supervisor, before its signal: which run is meant."""
+        _CANCELLED.pack_into(self._page, _CANCELLED_AT, fence)
 
     def read(self) -> list[Held]:
         """What is on the board now; for the supervisor."""

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError
 from django_tasks.bridge.doubt import settle_doubts
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.conf import TaskSettings
+from django_tasks.worker import cancellation
 from django_tasks.worker.board import KEPT
 from django_tasks.worker.exchange import AWAY_WAIT, Exchange, Stopped
 from django_tasks.worker.execute import execute
@@ -186,3 +187,4 @@ class Consumer:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        cancellation.obey(self.exchange.board)

@@ -8,6 +8,8 @@ import time
 import traceback as traceback_module
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from inspect import iscoroutinefunction
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -18,7 +20,7 @@ from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
 from django_tasks.calls.arguments import checked_return_value, describe, require_fit
 from django_tasks.calls.backend import RedisBackend
-from django_tasks.calls.context import TaskContext
+from django_tasks.calls.context import RunCancelled, TaskContext
 from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import RetryPolicy, Snooze, to_backoff
@@ -28,6 +30,7 @@ from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
 from django_tasks.worker.atomic import LATER, CommitUnknown, RowDecides, run_atomically
+from django_tasks.worker.cancellation import call, call_coroutine
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -35,6 +38,7 @@ ANOTHER_RELEASE = 15.0  # seconds until a name that another release may know is 
 MAX_TRACEBACK = 50_000  # characters kept, from the end
 MAX_MESSAGE = 10_000  # characters of an error's text
 _PLAIN_OPTIONS = TaskOptions()
+_is_coroutine = lru_cache(maxsize=1024)(iscoroutinefunction)
 
 
 @dataclass(slots=True)
@@ -151,10 +155,12 @@ def _call(run: Run) -> Any:
         _send(run, task_started)
     if logger.isEnabledFor(logging.DEBUG):  # the texts of a line cost more than a short task
         logger.debug("Started %s", run, extra=_extra(run))
+    args = run.args
     if run.task.takes_context:
-        context = TaskContext(task_result=run.result, number=run.attempt)
-        return run.task.call(context, *run.args, **run.kwargs)
-    return run.task.call(*run.args, **run.kwargs)
+        args = [TaskContext(task_result=run.result, number=run.attempt), *args]
+    if _is_coroutine(run.task.func):
+        return call_coroutine(run.message.fence, run.task.acall, *args, **run.kwargs)
+    return call(run.message.fence, run.task.call, *args, **run.kwargs)
 
 
 def _succeeded(run: Run, value: Any) -> Outcome:
@@ -171,6 +177,11 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
         delay = run.retry_policy.backoff.delay(run.attempt) if error.delay is None else error.delay
         logger.info("%s snoozes for %.1f s", run, delay, extra=_extra(run))
         return _outcome(run, Result.SNOOZED, delay, error=error)
+    if isinstance(error, RunCancelled):
+        logger.info("%s was cancelled while it ran", run, extra=_extra(run))
+        outcome = _outcome(run, Result.CANCELLED)
+        _tell_finished(run, State.CANCELLED)
+        return outcome
     is_expected = isinstance(error, run.options.throws)
     wait = None if is_expected else run.retry_policy.delay_after(error, run.attempt)
     if wait is not None:
@@ -251,7 +262,7 @@ def _outcome(
         fields[f"attempt:{run.message.fence}"] = to_json(attempt)
     if result is not Result.SNOOZED and (error is not None or run.message.attempt):
         fields.update(_error_fields(error))  # "" overwrites what an earlier attempt left
-    if result in (Result.SUCCEEDED, Result.FAILED):
+    if result in (Result.SUCCEEDED, Result.FAILED, Result.CANCELLED):
         fields["finished_at"] = str(round(finished * 1e6))
     if return_value is not None:
         fields["return_value"] = return_value

@@ -6,6 +6,7 @@ stuck in a task, and takes back what the dead held (laws 4 and 6)."""
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Report, to_json
 from django_tasks.states import Result
+from django_tasks.worker import cancellation
 from django_tasks.worker.board import FINISHED, HELD, Board, Held
+from django_tasks.worker.processes import kill
 
 logger = logging.getLogger("django_tasks.worker")
 
@@ -30,6 +33,8 @@ class Child:
     born: float = field(default_factory=time.monotonic)
     # Found by the last audit: held for the broker, not on the board. Twice running: given back.
     unread: dict[tuple[str, str], int] = field(default_factory=dict)
+    # Runs that were cancelled and go on: (id, fence) → monotonic time of the kill.
+    ending: dict[tuple[str, int], float] = field(default_factory=dict)
     # What was given back or reported for it, though its board still shows it.
     spoken_for: set[tuple[str, int]] = field(default_factory=set)
 
@@ -48,6 +53,7 @@ class Heart:
 
     broker: Broker
     queues: Sequence[str]
+    cancel_grace: float = 10.0  # seconds
     children: dict[int, Child] = field(default_factory=dict)  # by pid
     deaths: list[Death] = field(default_factory=list)
     eras: dict[str, str] = field(default_factory=dict)
@@ -68,6 +74,7 @@ class Heart:
                 self._reassert(queue)
             self.eras[queue] = pulse.era
             self._audit(queue, pulse.holdings)
+            self._end_cancelled(queue, pulse.cancels)
             for dead in self.broker.reap(queue):
                 if dead.held:
                     logger.warning(
@@ -123,6 +130,32 @@ class Heart:
                 )
             others = {key: fence for key, fence in child.unread.items() if key[0] != queue}
             child.unread = {**others, **unread}
+
+    def _end_cancelled(self, queue: str, cancels: dict[tuple[str, int], str]) -> None:
+        """An exception in the task; if it goes on after the grace period, it goes with its process,
+        which is replaced: its reap finds the message cancelled."""
+        now = time.monotonic()
+        for child in self.children.values():
+            running = {
+                (one.id, one.fence)
+                for one in child.board.read()
+                if one.is_running and one.queue == queue and (one.id, one.fence) in cancels
+            }
+            for run in running:
+                is_hard = cancels[run] == "hard"
+                if run not in child.ending:
+                    child.ending[run] = now + self.cancel_grace
+                    if not is_hard:
+                        child.board.cancel(run[1])
+                        kill(child.pid, cancellation.SIGNAL)
+                if is_hard or now >= child.ending[run]:
+                    logger.warning(
+                        "%s is ended: it runs %s, which was cancelled",
+                        child.consumer,
+                        run[0],
+                        extra={"message_id": run[0], "queue": queue},
+                    )
+                    kill(child.pid, signal.SIGKILL)
 
     def speak_for_the_stuck(self) -> None:
         """A child is in a task that takes longer than anybody knew: report what had ended before

@@ -64,7 +64,7 @@ class Supervisor:
         host = socket.gethostname().split(".")[0] or "worker"
         # Random, since a host may be reborn with the same name and pids.
         self.name = f"{host}:{os.getpid()}-{os.urandom(3).hex()}"
-        self.heart = Heart(self.broker, plan.queues)
+        self.heart = Heart(self.broker, plan.queues, settings.cancel_grace)
         self.children = self.heart.children
         self.deaths = self.heart.deaths
         self.keeper: int | None = None

@@ -1,8 +1,8 @@
 -- _attempts: runs not yet copied to rows, a JSON field `attempt:<fence>` each; at most fifty.
-local function note_lost(m)
+local function note_lost(m, outcome)
   redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), string.format(
-    '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"lost"}',
-    m.attempt + 1, m.consumer or '', m.fence, now))
+    '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"%s"}',
+    m.attempt + 1, m.consumer or '', m.fence, now, outcome or 'lost'))
 end
 
 -- A task that snoozes for ever while the database is away would grow for ever.

@@ -3,6 +3,7 @@ local root = KEYS[1]
 local READY, SCHEDULED, UNACKED = root .. ':ready', root .. ':scheduled', root .. ':unacked'
 local META, WAKE, DEAD = root .. ':meta', root .. ':wake', root .. ':dead'
 local WORKERS, STOPPING = root .. ':workers', root .. ':stopping'
+local CANCELS = root .. ':cancels'
 
 local function message_key(id) return root .. ':message:' .. id end
 local function consumer_key(consumer) return root .. ':consumer:' .. consumer end

@@ -8,3 +8,8 @@ end
 local function arrival_score(priority, at)
   return digits(-priority * 4398046511104 + math.floor(at / 1000))
 end
+
+local function leave_line(m)
+  if m.state == 'READY' then redis.call('ZREM', READY, m.id) end
+  if m.state == 'SCHEDULED' then redis.call('ZREM', SCHEDULED, m.id) end
+end

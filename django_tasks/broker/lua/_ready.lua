@@ -1,5 +1,14 @@
--- _ready: puts a message in line, or on the list of those that wait for a time; takes it out.
+-- _ready: puts a message in line, or on the list of those that wait for a time.
+-- Somebody cancelled it while it ran, and its run ended in another way: it goes no further.
+local function is_cancelled(m, stamp)
+  if not m.cancel then return false end
+  finish(m, stamp, 'CANCELLED', {'finished_at', NOW})
+  count('cancelled')
+  return true
+end
+
 local function make_ready(m, stamp, score)
+  if is_cancelled(m, stamp) then return end
   redis.call('ZADD', READY, score, m.id)
   redis.call('HSET', m.key, 'state', 'READY', 'revision', digits(stamp), 'score', score)
   redis.call('HDEL', m.key, 'consumer')
@@ -7,13 +16,9 @@ local function make_ready(m, stamp, score)
 end
 
 local function make_scheduled(m, stamp, at)
+  if is_cancelled(m, stamp) then return end
   redis.call('ZADD', SCHEDULED, digits(at), m.id)
   redis.call('HSET', m.key, 'state', 'SCHEDULED', 'revision', digits(stamp), 'run_after', digits(at))
   redis.call('HDEL', m.key, 'consumer')
   mark_dirty(m, stamp)
-end
-
-local function leave_line(m)
-  if m.state == 'READY' then redis.call('ZREM', READY, m.id) end
-  if m.state == 'SCHEDULED' then redis.call('ZREM', SCHEDULED, m.id) end
 end

@@ -7,7 +7,7 @@
 -- returns    verdicts (per outcome 1 accepted, 0 refused, -1 unknown here: re-assert, then repeat)
 --            and the claimed messages, as claim returns them
 -- dirty      each message accepted or claimed
--- uses       _numbers _now _keys _message _hold _dirty _line _ready _released _final _finish _dead _count _attempts _era _usual _claim
+-- uses       _numbers _now _keys _message _hold _dirty _line _released _final _finish _count _ready _dead _attempts _era _usual _claim
 -- repeats    the acknowledgement: the same fence gets the same answer and counts once; not the claim
 
 local FINAL = {succeeded = 'SUCCESSFUL', failed = 'FAILED', cancelled = 'CANCELLED',

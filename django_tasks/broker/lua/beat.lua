@@ -6,7 +6,8 @@
 -- ARGV[4]    "1" if the worker is stopping: what is reaped from it is not charged
 -- ARGV[5..]  consumer ids
 -- returns    era, µs since it began, the era that delivery is done with, ids that are not
---            registered (they were reaped), then per consumer what it holds: {id, fence, …}
+--            registered (they were reaped), per consumer what it holds: {id, fence, …}; then what is to
+--            be cancelled while it runs: {id, "<fence> <how>", …}, a hundred at most
 -- dirty      nothing
 -- uses       _numbers _now _keys _era
 -- repeats    freely
@@ -42,4 +43,19 @@ for i = 5, #ARGV do
   end
   holdings[#holdings + 1] = redis.call('HGETALL', consumer_key(consumer))
 end
-return {era, math.floor(era_age(since)), meta[4] or '', unknown, holdings}
+
+-- A run that somebody cancelled: till it ended, its supervisor is told.
+local cancels = {}
+if redis.call('HLEN', CANCELS) > 0 then
+  local noted = redis.call('HRANDFIELD', CANCELS, 100, 'WITHVALUES')
+  for i = 1, #noted, 2 do
+    local v = redis.pcall('HMGET', message_key(noted[i]), 'state', 'fence')
+    local fence = string.match(noted[i + 1], '^(%d+) ')
+    if v.err or v[1] ~= 'RUNNING' or v[2] ~= fence then
+      redis.call('HDEL', CANCELS, noted[i])
+    else
+      cancels[#cancels + 1], cancels[#cancels + 2] = noted[i], noted[i + 1]
+    end
+  end
+end
+return {era, math.floor(era_age(since)), meta[4] or '', unknown, holdings, cancels}

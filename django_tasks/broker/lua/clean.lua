@@ -11,7 +11,7 @@
 --            The fences are of attempts that were copied: each is removed, whatever came since.
 -- returns    per message 1 if the verb was done
 -- dirty      what `ahead` raises; all else is unmarked
--- uses       _numbers _now _keys _message _hold _dirty _line _ready _final _finish _count
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count
 -- repeats    a second call finds the mark gone, or does the same again
 
 local database, verdicts, unmarked, i = ARGV[1], {}, {}, 2

@@ -4,7 +4,7 @@
 -- ARGV[1]    at most how many to make ready (1,000 is the limit)
 -- returns    how many became ready, how many expired, µs until the next is due (-1: none)
 -- dirty      each message moved
--- uses       _numbers _now _keys _message _dirty _line _ready _final _finish _dead _count
+-- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready _dead
 -- repeats    a second call finds the next ones that are due
 
 local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',

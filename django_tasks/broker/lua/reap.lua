@@ -4,7 +4,7 @@
 -- ARGV[2..]  with a consumer id: the ids that its board shows as running; the rest it never started
 -- returns    per consumer reaped: its id, how many it held, how many were charged
 -- dirty      each message taken back
--- uses       _numbers _now _keys _message _hold _dirty _line _ready _final _finish _dead _count _attempts
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count _ready _dead _attempts
 -- repeats    a second call finds the consumer unregistered and holding nothing
 
 local reaped = {}
@@ -20,6 +20,11 @@ local function take_back(m, is_charged, is_suspect)
   drop_hold(m)
   if m.stub == '1' then redis.call('DEL', m.key); return end  -- delivery pushes the row again
   local stamp = next_stamp(m)
+  if m.cancel then  -- its process was ended for it
+    if is_charged or is_suspect then note_lost(m, 'cancelled') end
+    make_ready(m, stamp)
+    return
+  end
   if is_charged then
     note_lost(m)
     trim_attempts(m)

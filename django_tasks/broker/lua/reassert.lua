@@ -5,7 +5,7 @@
 -- returns    per message 1 (held by the consumer), 0 (refused: finished, or someone else's) or -1
 --            (the consumer is not registered)
 -- dirty      each message taken that has a body
--- uses       _numbers _now _keys _message _hold _dirty _line _ready _final _era
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _era
 -- repeats    a second call finds the messages held and returns the same
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that this passes at maxmemory
