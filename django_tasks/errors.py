@@ -11,6 +11,7 @@
     │   └── ArgumentsTooLarge     the arguments are over MAX_ARGUMENT_BYTES
     ├── UnknownTask               a name that no registered task has
     ├── ReturnValueNotSerializable    also TypeError: what a task returned has no JSON form
+    ├── InvalidFilter             also ValueError: nothing can be asked of records like this
     ├── UndecodableMessage        the broker's bytes are not a message of ours
     ├── ResultNotFound            also django's TaskResultDoesNotExist
     ├── TaskFailed                raised by get() for a task that ended without success
@@ -81,6 +82,10 @@ class UnknownTask(TaskQueueError, LookupError):
 
 class ReturnValueNotSerializable(TaskQueueError, TypeError):
     """What a task returned has no JSON form."""
+
+
+class InvalidFilter(TaskQueueError, ValueError):
+    """Nothing can be asked of records like this: an unknown state, no date, no such filter."""
 
 
 class UndecodableMessage(TaskQueueError, ValueError):

@@ -31,6 +31,7 @@ from django_tasks.framework import InvalidTask, TaskException, TaskResultDoesNot
         ("ArgumentsTooLarge", (TypeError,)),
         ("ReturnValueNotSerializable", (TypeError,)),
         ("UnknownTask", (LookupError,)),
+        ("InvalidFilter", (ValueError,)),
         ("UndecodableMessage", (ValueError,)),
         ("ResultNotFound", (TaskResultDoesNotExist, TaskException)),
         ("ResultTimeout", (TimeoutError,)),

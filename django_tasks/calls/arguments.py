@@ -120,6 +120,17 @@ def _positional_names(signature: inspect.Signature, count: int) -> list[str]:
     return names[:count]
 
 
+def positions(function: Callable[..., Any], takes_context: bool) -> dict[str, int]:
+    """Parameter → its place among the positional arguments, of those that have one."""
+    parameters = _signature(function, takes_context).parameters.values()
+    named = [
+        one.name
+        for one in parameters
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return {name: place for place, name in enumerate(named)}
+
+
 def to_json_types(value: Any) -> Any:
     """``value`` in the types that JSON has, by the rules of Django's ``normalize_json``; finite
     numbers only. Raises ``TypeError`` or ``ValueError`` that ends a sentence "… is"."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -33,3 +36,28 @@ def inert(value: object, limit: int = 2000) -> str:
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit]
     )
     return shown if len(text) <= limit else f"{shown} … ({len(text):,} characters)"
+
+
+MOST_SHOWN = 20_000  # characters of one value on a page
+
+
+def block(value: object, limit: int = MOST_SHOWN, *, is_tail: bool = False) -> str:
+    """As ``inert``, over several lines. ``is_tail``: its end is what matters (a traceback)."""
+    text = f"{value}"
+    kept = text[-limit:] if is_tail else text[:limit]
+    shown = "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in kept
+    )
+    if len(text) <= limit:
+        return shown
+    left_out = f"… ({len(text):,} characters)"
+    return f"{left_out}\n{shown}" if is_tail else f"{shown}\n{left_out}"
+
+
+def pretty(value: Any, limit: int = MOST_SHOWN) -> str:
+    """JSON, indented, inert, bounded; a text that is one line stays one."""
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = f"{value!r}"
+    return block(text, limit)
