@@ -65,9 +65,9 @@ def test_the_list_shows_calls_and_what_came_of_them(client: Client, record: Task
 @pytest.mark.parametrize(
     ("query", "count"),
     [
-        ("status__exact=FAILED", 1),
-        ("status__exact=READY", 0),
-        ("queue_name=mail", 1),
+        ("state=FAILED", 1),
+        ("state=READY", 0),
+        ("queue=mail", 1),
         ("q=shop.tasks.send", 1),
         ("q=nothing", 0),
     ],

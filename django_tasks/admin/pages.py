@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
-from django.template.loader import render_to_string
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.translation import gettext as _
 
+from django_tasks.admin.fragments import fragment
 from django_tasks.admin.records import ReadOnly
 from django_tasks.models import Queue
 from django_tasks.ops.status import status
@@ -38,6 +37,7 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         """The page."""
         self._require_view(request)
+        request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
             "title": _("Queue status"),
@@ -49,17 +49,10 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/django_tasks/queue/status.html", context)
 
     def fragment_view(self, request: HttpRequest) -> HttpResponse:
-        """What changes on it, with an ETag: 304 while nothing did."""
+        """What changes on it."""
         self._require_view(request)
-        shown = render_to_string(FRAGMENT, {"status": status()}, request)
-        tag = f'"{hashlib.sha1(shown.encode(), usedforsecurity=False).hexdigest()}"'
-        if request.headers.get("If-None-Match") == tag:
-            answer: HttpResponse = HttpResponseNotModified()
-        else:
-            answer = HttpResponse(shown)
-        answer.headers["ETag"] = tag
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
+        request.current_app = self.admin_site.name
+        return fragment(request, FRAGMENT, {"status": status()})
 
     def _require_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext_lazy as _
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.safestring import SafeString
+from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from django_tasks.admin import record_page
+from django_tasks.admin.charts import badge
+from django_tasks.admin.fragments import fragment
+from django_tasks.admin.record_list import RecordList
+from django_tasks.bridge.databases import read_record
+from django_tasks.calls import registry
 from django_tasks.errors import ResultNotFound
-from django_tasks.models import TaskAttempt, TaskRecord
-from django_tasks.models.fields import AnyJSONField, AnyTextField
-from django_tasks.ops.inspection import inspect
+from django_tasks.models import TaskRecord
+from django_tasks.ops import timeline
+from django_tasks.ops.inspection import description_of, inspect
+from django_tasks.ops.records import PAGE
+from django_tasks.ops.words import duration, inert
 
-
-def showable(value: Any) -> Any:
-    """``value`` as a page can show it: what has no UTF-8 form, and NUL, are written as escapes."""
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-        case list():
-            return [showable(item) for item in value]
-        case dict():
-            return {showable(key): showable(item) for key, item in value.items()}
-    return value
+PROGRESS = "admin/django_tasks/taskrecord/_progress.html"
 
 
 class ReadOnly:
@@ -39,31 +46,87 @@ class ReadOnly:
         return False
 
 
-class TaskAttemptInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
-    """The runs of a record."""
-
-    model = TaskAttempt
-    fields = ("number", "outcome", "consumer", "started_at", "finished_at", "error")
-    readonly_fields = ("error",)
-    extra = 0
-
-    @admin.display(description=_("error message"))
-    def error(self, attempt: TaskAttempt) -> str:
-        return str(showable(attempt.error_message))
-
-
 @admin.register(TaskRecord)
 class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """The list walks the primary key and the partial indexes; no count over the whole table."""
+    """The list is paged by ids (record_list.py); a record's page is put together in
+    record_page.py."""
 
-    list_display = ("description", "status", "queue_name", "priority", "attempt", "created_at")
-    list_filter = ("status", "queue_name")
-    search_fields = ("=id", "=task_name")
+    list_display = (
+        *("state", "call", "task", "queue", "priority", "tried", "waited", "took"),
+        *("worker", "created"),
+    )
+    list_display_links = ("call",)
+    sortable_by = ()
+    list_per_page = PAGE
     show_full_result_count = False
-    inlines = (TaskAttemptInline,)
+    change_list_template = "admin/django_tasks/taskrecord/change_list.html"
+    change_form_template = "admin/django_tasks/taskrecord/change_form.html"
 
     class Media:
         css = {"all": ("django_tasks/console.css",)}
+
+    def get_changelist(self, request: HttpRequest, **given: Any) -> type[RecordList]:
+        return RecordList
+
+    def get_urls(self) -> list[Any]:
+        progress = self.admin_site.admin_view(self.progress_view)
+        name = "django_tasks_taskrecord_progress"
+        return [path("<path:object_id>/progress/", progress, name=name), *super().get_urls()]
+
+    # -- the list's columns ---------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, record: TaskRecord) -> SafeString:
+        return badge(record.status)
+
+    @admin.display(description=gettext_lazy("description"))
+    def call(self, record: TaskRecord) -> str:
+        return inert(description_of(record), 200)
+
+    @admin.display(description=gettext_lazy("task"))
+    def task(self, record: TaskRecord) -> str:
+        return inert(record.task_name)
+
+    @admin.display(description=gettext_lazy("queue"))
+    def queue(self, record: TaskRecord) -> str:
+        return inert(record.queue_name)
+
+    @admin.display(description=gettext_lazy("attempt"))
+    def tried(self, record: TaskRecord) -> str:
+        return f"{record.attempt} / {record.max_attempts}"
+
+    @admin.display(description=gettext_lazy("waited"))
+    def waited(self, record: TaskRecord) -> str:
+        seconds = timeline.waited(record, timezone.now())
+        if seconds is not None and seconds < 0:
+            return _("due in %s") % duration(-seconds)
+        return duration(seconds)
+
+    @admin.display(description=gettext_lazy("took"))
+    def took(self, record: TaskRecord) -> str:
+        return duration(timeline.took(record, timezone.now()))
+
+    @admin.display(description=gettext_lazy("worker"), empty_value="–")
+    def worker(self, record: TaskRecord) -> str:
+        return inert(record.worker_id, 60)
+
+    @admin.display(description=gettext_lazy("created"))
+    def created(self, record: TaskRecord) -> str:
+        at = record.created_at
+        return date_format(localtime(at) if is_aware(at) else at, "SHORT_DATETIME_FORMAT")
+
+    # -- a record's page ------------------------------------------------------------------------
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> TaskRecord | None:
+        """In whichever database it is."""
+        try:
+            key = UUID(str(object_id))
+        except ValueError:
+            return None
+        found = (read_record(key, database) for database in registry.databases())
+        return next((record for record in found if record is not None), None)
 
     def change_view(
         self,
@@ -72,21 +135,40 @@ class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The record's page: its columns and runs, why it is where it is, and what is where."""
-        context = dict(extra_context or {})
+        """The record's page: why it is where it is, what happened to it, and what is where."""
+        if not self.has_view_permission(request) or request.method == "POST":
+            raise PermissionDenied
+        request.current_app = self.admin_site.name
         try:
-            context["inspection"] = inspect(object_id)
+            inspection = inspect(object_id)
         except ResultNotFound:
-            pass  # the page itself says so
-        return super().change_view(request, object_id, form_url, context)
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+        base = "admin:django_tasks_taskrecord_"
+        site = self.admin_site.name
+        shown = record_page.shown(inspection)
+        context = {
+            **self.admin_site.each_context(request),
+            **shown,
+            "title": shown["description"] or inspection.id,
+            "original": shown["description"] or inspection.id,
+            "opts": self.opts,
+            "has_view_permission": True,
+            "media": self.media + record_page.media(),
+            "preserved_filters": self.get_preserved_filters(request),
+            "list_url": reverse(f"{base}changelist", current_app=site),
+            "history_url": reverse(f"{base}history", args=[inspection.id], current_app=site),
+            "progress_url": reverse(f"{base}progress", args=[inspection.id], current_app=site),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, self.change_form_template, context)
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> TaskRecord | None:
-        """The record, in a form that is only for showing: nobody saves it."""
-        record: TaskRecord | None = super().get_object(request, object_id, from_field)
-        if record is not None:
-            for field in record._meta.concrete_fields:
-                if isinstance(field, AnyTextField | AnyJSONField):
-                    setattr(record, field.attname, showable(getattr(record, field.attname)))
-        return record
+    def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What changes on it while it runs."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            inspection = inspect(object_id)
+        except ResultNotFound:
+            return HttpResponse(status=404)
+        request.current_app = self.admin_site.name
+        return fragment(request, PROGRESS, record_page.progress(inspection))

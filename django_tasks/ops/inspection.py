@@ -45,7 +45,8 @@ class Belief:
 @dataclass(slots=True)
 class Inspection:
     """``row``: the columns, None without a row; ``broker``: the message's fields as written, None
-    where the broker does not know it; ``away``: what does not serve, and why."""
+    where the broker does not know it; ``away``: what does not serve, and why; ``database``: the
+    alias of its row."""
 
     id: str
     row: dict[str, Any] | None = None
@@ -58,6 +59,7 @@ class Inspection:
     lease: float | None = None
     ttl: float | None = None
     away: list[str] = field(default_factory=list)
+    database: str = ""
 
 
 def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
@@ -83,6 +85,16 @@ def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
     return found
 
 
+def description_of(record: TaskRecord) -> str:
+    """How a list shows a call. What must not be seen of it is left out here."""
+    return record.description or f"{record.task_name}(…)"
+
+
+def arguments_of(record: TaskRecord) -> tuple[Any, Any]:
+    """args and kwargs as a page shows them. What must not be seen of them is left out here."""
+    return record.args, record.kwargs
+
+
 def explain(record: TaskRecord | UUID | str) -> list[str]:
     """Where a record is and why, in one or two sentences that a person can act on."""
     return inspect(record.pk if isinstance(record, TaskRecord) else record).explain
@@ -96,6 +108,7 @@ def _row(key: UUID, found: Inspection) -> TaskRecord | None:
             found.away.append(f"The database {database!r} does not serve: {_line(error)}")
             continue
         if record is not None:
+            found.database = database
             return record
     return None
 
