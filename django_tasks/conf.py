@@ -52,6 +52,8 @@ class TaskSettings:
     cancel_grace: float = 10.0
     # Seconds for which an unknown task name of another release is given back.
     unknown_task_grace: float = 600.0
+    # Queue in which the admin has a deed on many records carried out.
+    console_queue: str = "default"
     # Folder of the embedded broker. Default: `var/broker` under BASE_DIR, else the current folder.
     embedded_folder: str = ""
 

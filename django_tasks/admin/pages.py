@@ -6,12 +6,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.translation import gettext as _
 
 from django_tasks.admin.fragments import fragment
+from django_tasks.admin.queue_deeds import QueueDeeds
 from django_tasks.admin.records import ReadOnly
 from django_tasks.models import Queue
 from django_tasks.ops.status import status
@@ -20,7 +21,7 @@ FRAGMENT = "admin/django_tasks/queue/_status.html"
 
 
 @admin.register(Queue)
-class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class QueueAdmin(ReadOnly, QueueDeeds):
     """What every queue holds, what workers run, what is wrong; renewed while it is looked at."""
 
     class Media:
@@ -44,6 +45,7 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             "opts": self.opts,
             "media": self.media,
             "status": status(),
+            "deeds": self.deeds_for(request),
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/django_tasks/queue/status.html", context)
@@ -52,7 +54,12 @@ class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         """What changes on it."""
         self._require_view(request)
         request.current_app = self.admin_site.name
-        return fragment(request, FRAGMENT, {"status": status()})
+        return fragment(request, FRAGMENT, {"status": status(), "deeds": self.deeds_for(request)})
+
+    def change_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+        """Where the admin's log points for a queue: there is one page for all of them."""
+        self._require_view(request)
+        return HttpResponseRedirect(self._back())
 
     def _require_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):

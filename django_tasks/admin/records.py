@@ -1,4 +1,4 @@
-"""Records in the admin: to be looked at, not edited; the mirror is the only writer of rows."""
+"""Records in the admin: to be looked at, and what may be done to them (deeds.py); not edited."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from django_tasks.admin import record_page
 from django_tasks.admin.charts import badge
+from django_tasks.admin.deeds import Deeds
 from django_tasks.admin.fragments import fragment
 from django_tasks.admin.record_list import RecordList
 from django_tasks.bridge.databases import read_record
@@ -47,7 +48,7 @@ class ReadOnly:
 
 
 @admin.register(TaskRecord)
-class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class TaskRecordAdmin(ReadOnly, Deeds):
     """The list is paged by ids (record_list.py); a record's page is put together in
     record_page.py."""
 
@@ -115,6 +116,13 @@ class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         at = record.created_at
         return date_format(localtime(at) if is_aware(at) else at, "SHORT_DATETIME_FORMAT")
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, with the deeds for all that match its filter."""
+        context = {"deeds": self.deeds_for(request), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
     # -- a record's page ------------------------------------------------------------------------
 
     def get_object(
@@ -155,6 +163,7 @@ class TaskRecordAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             "has_view_permission": True,
             "media": self.media + record_page.media(),
             "preserved_filters": self.get_preserved_filters(request),
+            "deeds": self.deeds_for(request, str((inspection.row or {}).get("status", "-"))),
             "list_url": reverse(f"{base}changelist", current_app=site),
             "history_url": reverse(f"{base}history", args=[inspection.id], current_app=site),
             "progress_url": reverse(f"{base}progress", args=[inspection.id], current_app=site),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django_tasks.bridge.deeds import Done
 from django_tasks.ops.words import inert
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -47,3 +53,29 @@ def _plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[Done], object]]:
+    """Tells a person how far a deed is: a bar where rich is installed (the extra ``rich``), lines
+    where it is not; nothing to what is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    bar = _bar()
+    if bar is None:
+        yield lambda done: print(f"{done.matched:,} of {total:,}", file=sys.stderr)
+        return
+    with bar:
+        step = bar.add_task("", total=total or None)
+        yield lambda done: bar.update(step, completed=done.matched)
+
+
+def _bar() -> Progress | None:
+    try:
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    except ImportError:
+        return None
+    columns = (*Progress.get_default_columns()[1:3], MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
