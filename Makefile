@@ -1,5 +1,5 @@
 # make demo: see it work. make test: prove it. Both need git, make and Python >= 3.11, no more.
-.PHONY: demo test lint faults bench matrix django-suite clean
+.PHONY: demo test lint faults bench matrix django-suite browser screenshots clean
 .DEFAULT_GOAL := demo
 # Two targets never install into the venv at once.
 .NOTPARALLEL:
@@ -47,6 +47,15 @@ matrix: $(VENV)/dev.stamp
 django-suite: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.contract.django_suite
 
+# A real browser looks at every page; without Chromium it says so and skips.
+browser: $(VENV)/browser.stamp
+	@$(BIN)/python -m pytest -q -rs -m browser tests/browser
+
+# The docs' pictures, from the same scene; look at each.
+screenshots: $(VENV)/browser.stamp
+	@UNCUT_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q -rs -m browser \
+		tests/browser/test_screenshots.py
+
 WHICH := -c 'import os, sys; print(os.path.realpath(sys.executable))'
 # Empty where the venv's Python is gone.
 OURS := $(if $(wildcard $(MADE)),$(shell $(BIN)/python $(WHICH) 2>/dev/null))
@@ -76,6 +85,10 @@ $(VENV)/demo.stamp: setup.cfg pyproject.toml $(MADE)
 $(VENV)/dev.stamp: setup.cfg pyproject.toml $(MADE)
 	$(call INSTALL,dev)
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/browser.stamp: $(VENV)/dev.stamp
+	$(call INSTALL,browser)
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .venv-* var build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
