@@ -26,7 +26,8 @@ AXE = """async djangos => {
 # In the page: every element of #content (else the body) that a person can use, and is shown. Asked
 # anew each time, since a page that renews itself has others by then.
 USABLE = """const usable = () => [...(document.querySelector("#content") || document.body)
-  .querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
+  .querySelectorAll(
+    "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
   .filter(one => !one.disabled && one.checkVisibility({visibilityProperty: true}));
 """
 INTERACTIVE = f"() => {{ {USABLE} return usable().map(one => one.outerHTML.slice(0, 120)); }}"

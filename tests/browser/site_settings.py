@@ -24,4 +24,4 @@ if django.VERSION >= (6,):
 else:
     _POLICE = "tests.browser.policy.PolicyMiddleware"
 MIDDLEWARE = [_POLICE, *_MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
-USE_I18N = True
+TIME_ZONE = "UTC"

@@ -1,0 +1,69 @@
+"""Every word that the console says can be translated: under a language that marks each one, none
+is left unmarked."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import translation
+
+from django_tasks.broker import get_broker
+from django_tasks.conf import TaskSettings
+from django_tasks.ops.control import pause
+from tests.tasks import add
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# What is the same in every language: names, units, what a task or a server supplied.
+SAME = set("mail imports tests tasks add s min h d MB kB GB bytes Valkey noeviction anna".split())
+MARKED = re.compile(r"⟦[^⟦⟧]*⟧")
+
+
+@pytest.fixture
+def marking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A language in which each text is the English one, in brackets."""
+    functions: Any = translation._trans  # type: ignore[attr-defined]
+    for name, pick in {
+        "gettext": lambda text: text,
+        "pgettext": lambda context, text: text,
+        "ngettext": lambda one, many, count: one if count == 1 else many,
+        "npgettext": lambda context, one, many, count: one if count == 1 else many,
+    }.items():
+
+        def marked(*given: Any, pick: Any = pick) -> str:
+            return f"⟦{pick(*given)}⟧"
+
+        monkeypatch.setattr(functions, name, marked)
+
+
+def unmarked(html: str) -> set[str]:
+    """The words that no translation brought; commands and values as they are written apart."""
+    text = re.sub(r"(?s)<(code|script|style)\b.*?</\1>|<[^>]*>", " ", html)
+    text = unescape(text)
+    while MARKED.search(text):
+        text = MARKED.sub(" ", text)
+    return set(re.findall(r"[A-Za-z]+", text)) - SAME
+
+
+def test_every_word_of_queue_status_can_be_translated(queue: TaskSettings, marking: None) -> None:
+    client = Client()
+    client.force_login(User.objects.create(username="ada", is_staff=True, is_superuser=True))
+    empty = client.get(reverse("admin:django_tasks_queue_fragment")).content.decode()
+
+    add.using(queue="mail").enqueue(1, 2)
+    add.using(queue="imports").enqueue(1, 2)
+    pause("imports", by="anna", reason="")
+    get_broker().settle()
+    page = client.get(reverse("admin:django_tasks_queue_changelist")).content.decode()
+    main = page.partition('<div id="content-main">')[2].partition("</main>")[0]
+
+    assert "⟦Ready⟧" in main
+    assert "nothing takes it" in main
+    assert unmarked(empty) == set()
+    assert unmarked(main.partition("<footer")[0]) == set()
+    assert unmarked("<p>plain ⟦but ⟦nested⟧ marked⟧</p>") == {"plain"}
