@@ -63,10 +63,10 @@ class Project(Site):
         TaskRecord.objects.all().delete()
 
     def stop(self) -> None:
+        self.web.terminate()  # first: it goes, whatever fails below
+        self.web.communicate()
         self.clear()
         User.objects.filter(username__in=ROLES).delete()
-        self.web.terminate()
-        self.web.communicate()
         super().stop()
 
     def session(self, role: str) -> str:
