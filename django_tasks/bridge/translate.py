@@ -157,6 +157,7 @@ def to_attempts(snapshot: Snapshot) -> Iterator[tuple[Any, ...]]:
             attempt.error_class,
             attempt.error_message,
             attempt.traceback,
+            _as_json(attempt.report),
         )
 
 
@@ -168,6 +169,7 @@ def with_note(snapshot: Snapshot, note: str) -> Snapshot:
         fields={
             name: instead[name] if text and name in instead else text
             for name, text in snapshot.fields.items()
+            if name != "report"
         },
         notes={name: _without_texts(text) for name, text in snapshot.notes.items()},
     )
@@ -176,7 +178,7 @@ def with_note(snapshot: Snapshot, note: str) -> Snapshot:
 def _without_texts(noted: str) -> str:
     try:
         run = json.loads(noted)
-        return to_json({**run, "error_message": "", "traceback": ""})
+        return to_json({**run, "error_message": "", "traceback": "", "report": None})
     except (ValueError, TypeError):
         return '{"outcome":"?"}'
 

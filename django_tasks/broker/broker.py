@@ -109,6 +109,11 @@ class Broker(Reads):
             self._call("give_back", queue, consumer, *(part for one in held for part in one))
         )
 
+    def progress(self, queue: str, told: Iterable[tuple[str, str, int, str]]) -> list[int]:
+        """``told``: (consumer, id, fence, report), what running tasks tell of themselves. Per
+        message 1, or 0 where it is not held so."""
+        return list(self._call("progress", queue, *(part for one in told for part in one)))
+
     def report(
         self,
         consumer: str,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django_tasks.broker.message import from_us
+from django_tasks.broker.message import from_us, to_json
 from django_tasks.states import Result
+
+_REPORTED = re.compile(r'\{"fence":(\d{1,16}),')  # how a report begins
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class Attempt:
     error_class: str = ""
     error_message: str = ""
     traceback: str = ""
+    report: str | None = None  # JSON; what the run told of its progress
 
     @property
     def started_at(self) -> datetime | None:
@@ -145,6 +149,16 @@ class Snapshot:
         return self.fields.get("dead_letter", "")
 
     @property
+    def reported(self) -> int:
+        """Fence of the run whose progress ``report`` is; 0 where there is none."""
+        found = _REPORTED.match(self.fields.get("report", ""))
+        return _number(found[1]) if found else 0
+
+    def report_of(self, fence: int) -> str | None:
+        """What the run of that claim told of its progress, as JSON."""
+        return self.fields["report"] if fence and self.reported == fence else None
+
+    @property
     def noted(self) -> list[int]:
         """Fences of the runs in fields of their own, which leave once they are copied."""
         return [fence for name in self.notes if (fence := _number(name.removeprefix("attempt:")))]
@@ -173,6 +187,7 @@ class Snapshot:
             self.us("started_at"),
             self.us("finished_at"),
             Result.SUCCEEDED.value,
+            report=self.report_of(fence),
         )
 
 
@@ -190,6 +205,7 @@ def _attempt(fence: int, text: str) -> Attempt:
             error_class=str(given.get("error_class", "")),
             error_message=str(given.get("error_message", "")),
             traceback=str(given.get("traceback", "")),
+            report=to_json(given["report"]) if given.get("report") else None,
         )
     except (ValueError, AttributeError, TypeError):
         return Attempt(fence, 0, "", 0, 0, 0, "?", error_message=text[:1000])

@@ -24,7 +24,7 @@ MIRRORED = (
 # What is told of a run; `record` and `fence` find it.
 TOLD = (
     "record fence number consumer claimed_at started_at finished_at outcome error_class"
-    " error_message traceback"
+    " error_message traceback report"
 ).split()
 CHUNK = 5000  # rows of one statement
 PACKET_ROWS, PACKET_BYTES = 500, 1_000_000  # of one where the server bounds it; bytes: about
@@ -77,6 +77,9 @@ def write_attempts(rows: Sequence[Sequence[Any]], using: str) -> None:
     # id, which the database gives.
     names = [field.attname for field in fields]
     attempts = [TaskAttempt(**dict(zip(names, row, strict=True))) for row in rows]
+    for attempt in attempts:
+        if isinstance(attempt.report, JsonText):
+            attempt.report = json.loads(attempt.report)
     unique = (
         ["record", "fence"] if connection.features.supports_update_conflicts_with_target else None
     )

@@ -100,7 +100,7 @@ def _write_success(message: Message, worker: str, started: float, value: Any) ->
         to_django(datetime.fromtimestamp(at, UTC)) for at in (message.fence / 1e6, started, now)
     )
     told = (message.id, message.fence, message.attempt + 1, worker, claimed, began, ended)
-    write_attempts([(*told, Result.SUCCEEDED.value, "", "", "")], using=message.database)
+    write_attempts([(*told, Result.SUCCEEDED.value, "", "", "", None)], using=message.database)
 
 
 def _word(message: Message) -> str:

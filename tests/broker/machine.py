@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from django_tasks.broker.message import Message, Outcome
-from tests.broker.machine_calls import CLOCK, CONSUMERS, LEASE, Calls, consumers, queues
+from tests.broker.machine_calls import CLOCK, CONSUMERS, LEASE, consumers, queues
+from tests.broker.machine_progress import Telling
 from tests.broker.world import FINAL, PREFIX, QUEUES, era_of, read
 
 
-class Machine(Calls):
+class Machine(Telling):
     """``server`` and ``planted`` are set by whoever runs it."""
 
     @precondition(lambda self: self.claims)

@@ -138,6 +138,12 @@ FAULTS = {
         "  if m.era ~= era then redis.call('HSET', m.key, 'era', era, 'doubt', '1') end",
         "",
     ),
+    "a consumer tells of a run that is not its own": (
+        3,
+        "progress",
+        "  if m and is_holder(m, ARGV[i], tonumber(ARGV[i + 2])) then",
+        "  if m and m.consumer == ARGV[i] then",
+    ),
     "what is in doubt runs at once": (
         6,
         "_claim",

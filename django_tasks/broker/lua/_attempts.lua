@@ -1,8 +1,14 @@
 -- _attempts: runs not yet copied to rows, a JSON field `attempt:<fence>` each; at most fifty.
+-- What the run told of its progress, if what the message has is that run's.
+local function last_words(m)
+  local report, start = redis.call('HGET', m.key, 'report'), '{"fence":' .. digits(m.fence) .. ','
+  return report and string.sub(report, 1, #start) == start and ',"report":' .. report or ''
+end
+
 local function note_lost(m, outcome)
   redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), string.format(
-    '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"%s"}',
-    m.attempt + 1, m.consumer or '', m.fence, now, outcome or 'lost'))
+    '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"%s"',
+    m.attempt + 1, m.consumer or '', m.fence, now, outcome or 'lost') .. last_words(m) .. '}')
 end
 
 -- A task that snoozes for ever while the database is away would grow for ever.

@@ -2,11 +2,11 @@
 -- What decides; all else goes out as it is. Asking for every name that a message may have would cost
 -- twice as much: most of them it has not.
 local SLOT = {state = 1, fence = 2, revision = 3, doubt = 4, era = 5, suspect = 6, expires = 7,
-              database = 8, acked = 9}
+              database = 8, acked = 9, report = 10}
 -- What an earlier run left, perhaps megabytes: not for the next one.
 local function without_what_was_left(raw)
   local kept, left = {}, {return_value = true, error_class = true, error_message = true,
-                          traceback = true}
+                          traceback = true, report = true}
   for i = 1, #raw, 2 do
     local name = raw[i]
     if not left[name] and string.sub(name, 1, 8) ~= 'attempt:' then
@@ -43,7 +43,7 @@ local function pick(limit)
       if in_doubt and is_quiet then held_back = true; break end
       if is_suspect and #picked > 0 then break end  -- a suspect runs alone
       v[1], v[4], v[5] = id, in_doubt and '1' or '', meta[1] or meta[2] or ''
-      v[9] = v[9] and without_what_was_left(raw) or raw
+      v[9] = (v[9] or v[10]) and without_what_was_left(raw) or raw
       picked[#picked + 1] = v
       if is_suspect then break end
     end

@@ -20,7 +20,8 @@ for i = 2, #ARGV, 3 do
       if attempt ~= '' then
         -- Its number is known here, not to the supervisor, which sees ids and fences only.
         redis.call('HSET', m.key, 'attempt:' .. digits(m.fence),
-                   '{"number":' .. digits(m.attempt + 1) .. ',' .. string.sub(attempt, 2))
+                   '{"number":' .. digits(m.attempt + 1) .. ',' .. string.sub(attempt, 2, -2)
+                   .. last_words(m) .. '}')
         trim_attempts(m)
       end
       -- A new fence: who gave a message back can neither ack nor re-assert it any more.
