@@ -1,11 +1,15 @@
-"""TaskContext: what a running task may ask. The first argument of a task that takes it."""
+"""TaskContext: what a running task may ask and tell. The first argument of a task that takes it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django_tasks import framework
+from django_tasks.calls import registry
+from django_tasks.calls.progress import Progress, Reporter, read_report
 
 if TYPE_CHECKING:
     from django_tasks.calls.result import TaskResult
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     FrameworkTaskContext: Any
 else:
     FrameworkTaskContext = framework.TaskContext
+
+logger = logging.getLogger("django_tasks.task")
 
 
 class RunCancelled(BaseException):
@@ -25,9 +31,14 @@ class RunCancelled(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
-    """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1."""
+    """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1.
+
+    ``progress`` and ``log`` may be called at any rate, from any thread of the task: they cost
+    microseconds, and what is shown is the newest, once a second. Nothing waits, so they need no
+    twins for asyncio. Without a worker they are kept here, for who looks at ``report``."""
 
     number: int = 1
+    reporter: Reporter = field(default_factory=Reporter, repr=False, compare=False)
 
     @property
     def attempt(self) -> int:
@@ -39,3 +50,43 @@ class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
         """The result of the call that runs: its ``id``, ``args``, ``enqueued_at``."""
         result: TaskResult = self.task_result
         return result
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Tell how far this run is: ``done`` of ``total``, in whatever is counted, and a few words
+        (200 characters are kept). The next call replaces all of it.
+
+        Below 0 and NaN count as 0, and 10^15 is the most. Raises ``TypeError`` for no number."""
+        self.reporter.progress(done, total, text)
+
+    def log(self, text: str, *args: Any) -> None:
+        """Add a line to this run's log, ``text % args`` as with ``logging``: of a line 400
+        characters are kept, of the lines the newest, fifty or some 5 kB. The whole line goes to
+        the logger ``django_tasks.task`` as INFO."""
+        self.reporter.log(_formatted(text, args))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(text, *args, extra=self._extra(), stacklevel=2)
+
+    @property
+    def report(self) -> Progress | None:
+        """What this run told so far; None for nothing. For unit tests of a task."""
+        return read_report(self.reporter.report) if self.reporter.report else None
+
+    def _extra(self) -> dict[str, Any]:
+        result = self.task_result
+        if result is None:  # a context that a unit test made
+            return {}
+        return {
+            "task_name": registry.name_of(result.task),
+            "message_id": result.id,
+            "queue": result.task.queue_name,
+        }
+
+
+def _formatted(text: str, args: tuple[Any, ...]) -> str:
+    if not args:
+        return str(text)
+    try:
+        is_named = len(args) == 1 and isinstance(args[0], Mapping) and args[0]
+        return str(text) % (args[0] if is_named else args)
+    except Exception:  # as logging has it: a line of a log ends no run
+        return str(text)

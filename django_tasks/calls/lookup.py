@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from django_tasks import framework
 from django_tasks.calls import registry
+from django_tasks.calls.progress import Progress, read_report
 from django_tasks.conf import task_settings
 from django_tasks.errors import BrokerError, ResultNotFound
 from django_tasks.framework import TaskError, to_django
@@ -149,11 +150,13 @@ def _from_record(record: TaskRecord, alias: str, database: str) -> dict[str, Any
             record.traceback,
         ),
         value=record.return_value,
+        progress=progress_of(record.status, attempts),
     )
 
 
 def from_snapshot(snapshot: Snapshot, known: Any) -> dict[str, Any]:
     """What a message says of the call ``known``."""
+    runs = _runs_of(snapshot, known.database)
     return _values(
         task=known.task,
         record_id=snapshot.id,
@@ -162,7 +165,7 @@ def from_snapshot(snapshot: Snapshot, known: Any) -> dict[str, Any]:
         arguments=(known.args, known.kwargs),
         alias=known.backend,
         database=known.database,
-        runs=_runs_of(snapshot, known.database),
+        runs=runs,
         worker=snapshot.worker_id,
         error=(
             snapshot.error_class,
@@ -170,7 +173,24 @@ def from_snapshot(snapshot: Snapshot, known: Any) -> dict[str, Any]:
             snapshot.traceback,
         ),
         value=json.loads(snapshot.return_value) if snapshot.return_value else None,
+        progress=progress_of(snapshot.state, runs, snapshot),
     )
+
+
+def progress_of(
+    state: str, runs: Sequence[TaskAttempt | Attempt], snapshot: Snapshot | None = None
+) -> Progress | None:
+    """What the run that goes on told, and while none does, the last one. ``runs``: those that
+    ended, by fence. None where it told nothing, whatever those before it did."""
+    if state == State.RUNNING:
+        report: Any = snapshot.report_of(snapshot.fence) if snapshot is not None else None
+        return read_report(report)
+    last, report = (runs[-1].fence, runs[-1].report) if runs else (0, None)
+    if snapshot is not None and snapshot.reported >= max(last, snapshot.us("acked")):
+        report = snapshot.fields.get("report")
+    elif snapshot is not None and last < snapshot.us("acked"):
+        report = None  # a snooze that told nothing: its row is not asked for
+    return read_report(report)
 
 
 def _runs_of(snapshot: Snapshot, database: str) -> list[TaskAttempt | Attempt]:
@@ -199,6 +219,7 @@ def _values(
     worker: str,
     error: tuple[str, str, str],
     value: Any,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     last_started = [run.started_at for run in runs if run.started_at]
     runs = [run for run in runs if run.outcome != Result.SNOOZED]  # neither an attempt nor an error
@@ -228,4 +249,5 @@ def _values(
         "error_message": error[1],
         "traceback": error[2],
         "_return_value": value,
+        "progress": progress,
     }

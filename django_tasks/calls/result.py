@@ -13,6 +13,7 @@ from django.conf import settings
 
 from django_tasks import framework
 from django_tasks.calls.lookup import find, from_snapshot
+from django_tasks.calls.progress import Progress
 from django_tasks.errors import (
     BrokerError,
     ResultInsideTransaction,
@@ -36,7 +37,7 @@ else:
 
 REFRESHED = (
     "status errors _return_value finished_at started_at last_attempted_at enqueued_at worker_ids"
-    " state error_class error_message traceback"
+    " state error_class error_message traceback progress"
 ).split()
 _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
@@ -51,6 +52,7 @@ _NEW = (
     ("error_class", ""),
     ("error_message", ""),
     ("traceback", ""),
+    ("progress", None),
 )
 
 LOOK = 0.15  # seconds of one wait for the broker's word; below a producer's time-out
@@ -60,13 +62,15 @@ AWAY_LOOK = 0.05  # seconds between looks at the row while the broker is away
 @dataclass(frozen=True, kw_only=True)
 class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     """Django's ``TaskResult``, and ``get``; ``state`` is the word of docs/states.md, of which
-    ``status`` is Django's coarser one. ``database``: alias of its row, "" if it has none."""
+    ``status`` is Django's coarser one. ``database``: alias of its row, "" if it has none.
+    ``progress``: what its run told, of several the last; None while that told nothing."""
 
     state: str = State.PENDING
     database: str = "default"
     error_class: str = ""
     error_message: str = ""
     traceback: str = ""
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

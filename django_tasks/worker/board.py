@@ -1,4 +1,5 @@
-"""The board: shared memory per child; what it holds, which one it is running, what has ended.
+"""The board: shared memory per child; what it holds, which one it is running, what has ended, and
+what the running one tells of its progress.
 
 Mapped before the fork, written by the child, read by the supervisor: to reap (whom to charge), to
 re-assert, to audit, and to speak for a child that is stuck in a task. A message stays on it until
@@ -25,6 +26,14 @@ _EVICTIONS = struct.Struct("<I")  # written by the supervisor alone
 _CANCELLED = struct.Struct("<Q")  # the fence of the run that it ends; so is this
 _EVICTIONS_AT, _CANCELLED_AT, _FIRST_SLOT = 4, 8, 16
 _FIRST_REPORT = _FIRST_SLOT + SLOTS * _SLOT.size
+# What is told goes into the sheets in turn, and then the count of all that was: so a kill in the
+# middle of it leaves the one before whole, and a reader sees by the count what it read.
+SHEETS = 4
+MAX_TOLD = 8192  # bytes of one
+_TOLD = struct.Struct("<IHxxQ64s")  # length, queue, fence, id
+_SHEET = _TOLD.size + MAX_TOLD
+_COUNT_AT = _FIRST_REPORT + _REPORTS
+_FIRST_SHEET = _COUNT_AT + 8
 # KEPT: not started, and not to be given back either: its row is being looked up (law 6).
 EMPTY, HELD, RUNNING, FINISHED, KEPT = range(5)
 
@@ -51,12 +60,23 @@ class Held:
         return time.monotonic() - self.since
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a run told of its progress; ``count``: how often any run of this child did."""
+
+    count: int
+    id: str
+    fence: int
+    queue: str
+    report: bytes
+
+
 class Board:
     """The child writes, the supervisor reads; a slot's state byte is written last."""
 
     def __init__(self, queues: Iterable[str]) -> None:
         self._queues = list(queues)
-        self._page = mmap.mmap(-1, _FIRST_REPORT + _REPORTS)
+        self._page = mmap.mmap(-1, _FIRST_SHEET + SHEETS * _SHEET)
         self._slots: dict[str, int] = {}  # id → offset of its slot, in the child
         self._free = [_FIRST_SLOT + slot * _SLOT.size for slot in range(SLOTS)]
         self._end = _FIRST_REPORT  # of the reports written
@@ -93,12 +113,42 @@ class Board:
         """Note that its body ended, and how; it stays held until the ack was answered."""
         offset = self._slots[message.id]
         end = self._end + len(report)
-        if report and len(report) <= MAX_REPORT and end <= len(self._page):
+        if report and len(report) <= MAX_REPORT and end <= _COUNT_AT:
             self._page[self._end : end] = report
             _REPORT.pack_into(self._page, offset + _START_AT, self._end)
             _REPORT.pack_into(self._page, offset + _LENGTH_AT, len(report))
             self._end = end
         _STATE.pack_into(self._page, offset, FINISHED)
+
+    def tell(self, message: Message, report: bytes) -> None:
+        """Put there what the running message tells of its progress; too long a report is not."""
+        if len(report) > MAX_TOLD:
+            return
+        count = self._count() + 1
+        head = (len(report), self._queues.index(message.queue), message.fence)
+        at = _FIRST_SHEET + count % SHEETS * _SHEET
+        _TOLD.pack_into(self._page, at, *head, message.id.encode()[:64])
+        self._page[at + _TOLD.size : at + _TOLD.size + len(report)] = report
+        # Eight bytes in one move. (pack_into would write zeros first.)
+        self._page[_COUNT_AT:_FIRST_SHEET] = count.to_bytes(8, "little")
+
+    def _count(self) -> int:
+        return int.from_bytes(self._page[_COUNT_AT:_FIRST_SHEET], "little")
+
+    def told(self, after: int = 0) -> Told | None:
+        """What was told last; None if that was no more than ``after``. For the supervisor."""
+        for _ in range(100):  # of a child that tells faster than this reads
+            count = self._count()
+            if count <= after:
+                return None
+            at = _FIRST_SHEET + count % SHEETS * _SHEET
+            length, queue, fence, raw = _TOLD.unpack_from(self._page, at)
+            report = self._page[at + _TOLD.size : at + _TOLD.size + min(length, MAX_TOLD)]
+            # The sheet is written anew only after those between were.
+            if self._count() < count + SHEETS - 1:
+                record_id = raw.rstrip(b"\0").decode("utf-8", "replace")
+                return Told(count, record_id, fence, self._queues[queue], report)
+        return None
 
     def clear(self, record_ids: Iterable[str]) -> None:
         """Forget what was acknowledged, or is about to be given back."""

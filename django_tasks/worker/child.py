@@ -74,7 +74,8 @@ class Consumer:
 
     def _execute(self, message: Message) -> None:
         began = time.monotonic()
-        outcome = execute(message, self.exchange.name, self.settings, self.alias)
+        exchange = self.exchange
+        outcome = execute(message, exchange.name, self.settings, self.alias, exchange.board.tell)
         self._note_duration(message.task, time.monotonic() - began)
         self.done += 1
         self.outcomes.append(outcome)

@@ -6,9 +6,10 @@ import json
 import logging
 import time
 import traceback as traceback_module
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -22,6 +23,7 @@ from django_tasks.calls.arguments import checked_return_value, describe, require
 from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import RunCancelled, TaskContext
 from django_tasks.calls.options import TaskOptions
+from django_tasks.calls.progress import Reporter
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import RetryPolicy, Snooze, to_backoff
 from django_tasks.conf import TaskSettings
@@ -39,6 +41,7 @@ MAX_TRACEBACK = 50_000  # characters kept, from the end
 MAX_MESSAGE = 10_000  # characters of an error's text
 _PLAIN_OPTIONS = TaskOptions()
 _is_coroutine = lru_cache(maxsize=1024)(iscoroutinefunction)
+Tell = Callable[[Message, bytes], object]  # where goes what a run tells of its progress
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class Run:
     args: list[Any] = field(default_factory=list)
     kwargs: dict[str, Any] = field(default_factory=dict)
     result: TaskResult | None = None
+    tell: Tell | None = None
+    reporter: Reporter | None = None  # of a task that takes a context
 
     @property
     def attempt(self) -> int:
@@ -78,10 +83,14 @@ class Run:
 
 
 def execute(
-    message: Message, consumer: str, settings: TaskSettings, alias: str = "default"
+    message: Message,
+    consumer: str,
+    settings: TaskSettings,
+    alias: str = "default",
+    tell: Tell | None = None,
 ) -> Outcome:
     """Run a message's task. Every error of every kind ends the run, never the worker."""
-    run = Run(message, consumer, settings, alias)
+    run = Run(message, consumer, settings, alias, tell=tell)
     try:
         _prepare(run)
     except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
@@ -106,6 +115,8 @@ def execute(
         outcome = _told(run, error)
     finally:
         end_run(outer)
+        if run.reporter is not None:
+            run.reporter.end()
     return outcome
 
 
@@ -157,7 +168,9 @@ def _call(run: Run) -> Any:
         logger.debug("Started %s", run, extra=_extra(run))
     args = run.args
     if run.task.takes_context:
-        args = [TaskContext(task_result=run.result, number=run.attempt), *args]
+        run.reporter = Reporter(run.message.fence, run.tell and partial(run.tell, run.message))
+        context = TaskContext(task_result=run.result, number=run.attempt, reporter=run.reporter)
+        args = [context, *args]
     if _is_coroutine(run.task.func):
         return call_coroutine(run.message.fence, run.task.acall, *args, **run.kwargs)
     return call(run.message.fence, run.task.call, *args, **run.kwargs)
@@ -245,6 +258,7 @@ def _outcome(
 ) -> Outcome:
     """What the ack writes: the message's last words, and this run as an attempt."""
     started, finished = round(run.started * 1e6), time.time()
+    report = run.reporter.report if run.reporter is not None else ""
     fields = {
         "started_at": str(started),
         "worker_id": run.consumer,
@@ -259,7 +273,12 @@ def _outcome(
             "outcome": result.value,
             **{name: text for name, text in _error_fields(error).items() if text},
         }
-        fields[f"attempt:{run.message.fence}"] = to_json(attempt)
+        note = to_json(attempt)
+        fields[f"attempt:{run.message.fence}"] = (
+            f'{note[:-1]},"report":{report}}}' if report else note
+        )
+    if report:
+        fields["report"] = report
     if result is not Result.SNOOZED and (error is not None or run.message.attempt):
         fields.update(_error_fields(error))  # "" overwrites what an earlier attempt left
     if result in (Result.SUCCEEDED, Result.FAILED, Result.CANCELLED):

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Report, to_json
+from django_tasks.calls.progress import read_report
 from django_tasks.states import Result
 from django_tasks.worker import cancellation
-from django_tasks.worker.board import FINISHED, HELD, Board, Held
+from django_tasks.worker.board import FINISHED, HELD, Board, Held, Told
 from django_tasks.worker.processes import kill
 
 logger = logging.getLogger("django_tasks.worker")
@@ -37,6 +38,7 @@ class Child:
     ending: dict[tuple[str, int], float] = field(default_factory=dict)
     # What was given back or reported for it, though its board still shows it.
     spoken_for: set[tuple[str, int]] = field(default_factory=set)
+    told: int = 0  # up to which of its words on progress the broker has them
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Death:
 
     consumer: str
     held: list[Held]
+    last_words: Told | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +86,25 @@ class Heart:
                         dead.consumer,
                         extra={"queue": queue},
                     )
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        """What running tasks told since the last beat: each the newest, however often it spoke."""
+        news = [(child, child.board.told(child.told)) for child in self.children.values()]
+        self._send_progress([(child.consumer, told) for child, told in news if told])
+        for child, told in news:
+            if told:
+                child.told = told.count
+
+    def _send_progress(self, news: Iterable[tuple[str, Told]]) -> None:
+        by_queue: dict[str, list[tuple[str, str, int, str]]] = {}
+        for consumer, told in news:
+            report = told.report.decode("ascii", "replace")
+            if read_report(report) is not None:  # it becomes a part of the script's own JSON
+                one = (consumer, told.id, told.fence, report)
+                by_queue.setdefault(told.queue, []).append(one)
+        for queue, words in by_queue.items():
+            self.broker.progress(queue, words)
 
     def _reassert(self, queue: str) -> None:
         """Say from the boards what runs: the broker may have lost it (law 6)."""
@@ -90,6 +112,7 @@ class Heart:
             held = [one for one in child.board.read() if one.queue == queue]
             if not held:
                 continue
+            child.told = 0  # the broker may have lost it
             running = [(one.id, one.fence, None) for one in held]
             for record_id, verdict in self.broker.reassert(queue, child.consumer, running).items():
                 if verdict:
@@ -202,6 +225,9 @@ class Heart:
         while self.deaths:
             death = self.deaths[0]
             self._report(death.consumer, [one for one in death.held if one.report])
+            last = death.last_words
+            if last and any(one.is_running and one.fence == last.fence for one in death.held):
+                self._send_progress([(death.consumer, last)])
             for queue in self.queues:
                 running = [one for one in death.held if one.is_running and one.queue == queue]
                 if self.is_stopping and running:

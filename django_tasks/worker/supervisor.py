@@ -201,9 +201,9 @@ class Supervisor:
             self._note_death(child, status)
 
     def _note_death(self, child: Child, status: int) -> None:
-        held = child.board.read()
+        held, last_words = child.board.read(), child.board.told()
         child.board.close()
-        self.deaths.append(Death(child.consumer, held))
+        self.deaths.append(Death(child.consumer, held, last_words))
         running = [one.id for one in held if one.is_running]
         if status or running:  # os._exit(0) in a task is a death too
             logger.warning(

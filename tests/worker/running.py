@@ -27,7 +27,8 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = "tests.worker.live_tasks"
-MODULES = [TASKS, "tests.worker.batch_tasks", "tests.worker.cancel_tasks"]
+NAMES = ("live_tasks", "batch_tasks", "cancel_tasks", "progress_tasks")
+MODULES = [f"tests.worker.{name}" for name in NAMES]
 WAIT = 20.0  # seconds: a machine that is busy with other things must not fail a test
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from django_tasks.broker.message import Outcome, Report
-from django_tasks.worker.board import MAX_REPORT, SLOTS, Board
+from django_tasks.worker.board import MAX_REPORT, MAX_TOLD, SLOTS, Board
 from tests.conftest import make_message
 
 QUEUES = ["mail", "bulk"]
@@ -102,3 +102,64 @@ def test_a_full_board_is_used_again(board: Board) -> None:
         board.clear(one.id for one in messages)
 
     assert board.read() == []
+
+
+def test_what_the_running_one_told_last_can_be_read_when_it_died(board: Board) -> None:
+    message = make_message(queue="bulk", fence=1_795_000_000_000_000)
+
+    def live() -> None:
+        for number in range(10):
+            board.tell(message, b"%d" % number)
+
+    assert board.told() is None
+    in_child(live)
+
+    told = board.told()
+    assert told is not None
+    assert (told.id, told.fence, told.queue) == (message.id, message.fence, "bulk")
+    assert (told.report, told.count) == (b"9", 10)
+    assert board.told(9) == told
+    assert board.told(10) is None, "nothing new"
+
+
+def test_who_tells_all_the_time_is_read_whole(board: Board) -> None:
+    """Never half of one and half of the next, though the writer does not wait for the reader."""
+    message = make_message(fence=1)
+    reports = [bytes([65 + number % 26]) * (MAX_TOLD - number % 50) for number in range(300)]
+    pid = os.fork()
+    if not pid:
+        try:
+            while True:
+                for report in reports:
+                    board.tell(message, report)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    read = []
+    end = time.monotonic() + 20
+    while len(read) < 2000 and time.monotonic() < end:
+        told = board.told(read[-1].count if read else 0)
+        if told is not None:
+            read.append(told)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    assert len(read) > 20
+    assert all(told.report == reports[(told.count - 1) % 300] for told in read)
+
+
+def test_what_is_told_leaves_outcomes_alone_and_has_a_limit(board: Board) -> None:
+    messages = [make_message() for _ in range(100)]
+    board.hold(messages)
+    for one in messages:
+        board.finish(one, Outcome.successful(one, "x" * 2000).to_bytes())
+    before = [(line.id, line.report) for line in board.read()]
+
+    for _ in range(5):
+        board.tell(messages[0], b"y" * MAX_TOLD)
+    board.tell(messages[0], b"z" * (MAX_TOLD + 1))
+
+    assert [(line.id, line.report) for line in board.read()] == before
+    told = board.told()
+    assert told is not None
+    assert told.report == b"y" * MAX_TOLD
