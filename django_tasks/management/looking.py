@@ -194,8 +194,19 @@ def _queue_table(seen: Status) -> str:
     return "\n".join(parts)
 
 
+def _progress_lines(found: Inspection) -> list[str]:
+    told = found.report
+    if told is None:
+        return []
+    place = "" if told.done is None else f"{told.done:,g}"
+    place += "" if told.total is None else f" of {told.total:,g}"
+    place += "" if told.fraction is None else f" ({told.fraction:.0%})"
+    head = [f"Progress: {place} {inert(told.text)}".rstrip()] if place else []
+    return head + [f"  {line.at:%H:%M:%S} {inert(line.text)}" for line in told.log]
+
+
 def _inspection_text(found: Inspection) -> str:
-    parts = [found.id, *found.explain, ""]
+    parts = [found.id, *found.explain, *_progress_lines(found), ""]
     names = [*(found.row or {})]
     parts += [f"  {name:15} {inert((found.row or {})[name])}"[:300] for name in names]
     parts += ["", "The broker's message:" if found.broker else "The broker does not know it."]

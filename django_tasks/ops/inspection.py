@@ -13,6 +13,8 @@ from django_tasks.bridge.translate import alias_of
 from django_tasks.broker import get_broker
 from django_tasks.broker.reads import KeyHit, Trace
 from django_tasks.calls import registry
+from django_tasks.calls.lookup import progress_of
+from django_tasks.calls.progress import Progress
 from django_tasks.conf import DEFAULT_ALIAS
 from django_tasks.errors import BrokerError, ResultNotFound
 from django_tasks.models import TaskRecord
@@ -45,8 +47,8 @@ class Belief:
 @dataclass(slots=True)
 class Inspection:
     """``row``: the columns, None without a row; ``broker``: the message's fields as written, None
-    where the broker does not know it; ``away``: what does not serve, and why; ``database``: the
-    alias of its row."""
+    where the broker does not know it; ``report``: what its run told of its progress, of several
+    the last; ``away``: what does not serve, and why; ``database``: the alias of its row."""
 
     id: str
     row: dict[str, Any] | None = None
@@ -58,6 +60,7 @@ class Inspection:
     position: int | None = None
     lease: float | None = None
     ttl: float | None = None
+    report: Progress | None = None
     away: list[str] = field(default_factory=list)
     database: str = ""
 
@@ -82,6 +85,7 @@ def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
     found.compared = _compared(record, trace)
     found.differences = [one for one in found.compared if one.differs]
     found.explain = explain_found(record, trace, alias, found.away)
+    found.report = _report(record, trace)
     return found
 
 
@@ -124,6 +128,21 @@ def _trace(found: Inspection, record: TaskRecord | None, alias: str) -> Trace | 
     except BrokerError as error:
         found.away.append(f"The broker does not serve: {_line(error)}")
     return None
+
+
+def _report(record: TaskRecord | None, trace: Trace | None) -> Progress | None:
+    snapshot = trace.snapshot if trace is not None else None
+    if snapshot is not None and (snapshot.is_stub or snapshot.is_settled):
+        snapshot = None
+    runs: dict[int, Any] = {}
+    try:
+        runs = {run.fence: run for run in record.attempts.all()} if record is not None else {}
+    except DatabaseError:
+        pass  # it served a moment ago
+    if snapshot is not None:
+        runs.update({run.fence: run for run in snapshot.attempts})
+    state = snapshot.state if snapshot is not None else str(record.status if record else "")
+    return progress_of(state, [runs[fence] for fence in sorted(runs)], snapshot)
 
 
 def _compared(record: TaskRecord | None, trace: Trace | None) -> list[Belief]:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from django_tasks import django_task
 from django_tasks.broker import get_broker
 from django_tasks.conf import TaskSettings
+from django_tasks.worker.burst import burst
 from tests.calls.test_arguments import echo
 from tests.tasks import add
 
@@ -114,3 +116,24 @@ def test_a_queue_is_paused_and_resumed(queue: TaskSettings) -> None:
 def test_a_pause_of_no_length_is_refused(queue: TaskSettings, minutes: str) -> None:
     with pytest.raises(CommandError, match="between 0 and a year"):
         call_command("tasks", "pause", "default", f"--minutes={minutes}")
+
+
+@django_task(takes_context=True)
+def pack(context: Any, text: str) -> None:
+    context.progress(1, 3, text)
+    context.log("a line: %s", text)
+
+
+def test_inspect_shows_how_far_a_run_is_and_its_log(queue: TaskSettings) -> None:
+    result, silent = pack.enqueue("bo\u202ex\x1b[2J"), add.enqueue(1, 2)
+    burst(queue, ["default"])
+
+    text = shown("inspect", result.id)
+    told = json.loads(shown("inspect", result.id, "--json"))["report"]
+
+    assert "Progress: 1 of 3 (33%) bo\\u202ex\\x1b[2J\n" in text
+    assert " a line: bo\\u202ex\\x1b[2J\n" in text
+    assert (told["done"], told["total"], told["text"]) == (1, 3, "bo\u202ex\x1b[2J")
+    assert [line["text"] for line in told["log"]] == ["a line: bo\u202ex\x1b[2J"]
+    assert "Progress" not in shown("inspect", silent.id)
+    assert json.loads(shown("inspect", silent.id, "--json"))["report"] is None
