@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from django.utils import timezone
 from django_tasks.admin.charts import badge, bar
 from django_tasks.broker.message import from_us
 from django_tasks.calls import registry
+from django_tasks.calls.progress import Progress, read_report
 from django_tasks.framework import to_django
 from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.ops import timeline
@@ -23,7 +23,7 @@ from django_tasks.ops.records import children
 from django_tasks.ops.words import block, duration, inert, pretty
 from django_tasks.states import FINAL, State
 
-MOST_ATTEMPTS, MOST_CHILDREN, MOST_LINES = 100, 50, 200
+MOST_ATTEMPTS, MOST_CHILDREN = 100, 50
 # What the timeline, the badge and the parts below do not show already.
 FACTS = (
     *("task_name", "queue_name", "priority", "round", "attempt", "lost", "max_attempts"),
@@ -97,7 +97,7 @@ def progress(inspection: Inspection, record: TaskRecord | None = None) -> dict[s
         status = inspection.broker.get("state", status)
     now = timezone.now()
     is_live = record.status not in FINAL
-    report = getattr(inspection, "report", None) if is_live else None
+    report = inspection.report if is_live else None
     waited = timeline.waited(record, now)
     return {
         "record": record,
@@ -111,21 +111,16 @@ def progress(inspection: Inspection, record: TaskRecord | None = None) -> dict[s
     }
 
 
-def report_of(given: Any) -> Report | None:
-    """Progress and log lines, of whatever a task reported; None if that is nothing."""
-    if not isinstance(given, dict) or not given:
+def report_of(told: Progress | None) -> Report | None:
+    """Progress and log lines as a page shows them; None if nothing was told."""
+    if told is None:
         return None
-    done, total = _amount(given.get("done")), _amount(given.get("total"))
-    found = Report(text=inert(given.get("text") or "", 300), at=_moment(given.get("at")))
-    if done is not None and total:
-        found.share = round(100 * min(max(done / total, 0.0), 1.0))
-        found.amount = f"{done:,g} / {total:,g}"
-    elif done is not None:
-        found.amount = f"{done:,g}"
-    lines = given.get("log")
-    for line in lines[-MOST_LINES:] if isinstance(lines, list) else []:
-        at, text = line if isinstance(line, list) and len(line) == 2 else (None, line)
-        found.lines.append((_moment(at), inert(text, 500)))
+    found = Report(text=inert(told.text, 300), at=told.at)
+    if told.fraction is not None:
+        found.share = round(100 * told.fraction)
+    if told.done is not None:
+        found.amount = f"{told.done:,g}" + ("" if told.total is None else f" / {told.total:,g}")
+    found.lines = [(line.at, inert(line.text, 500)) for line in told.log]
     return found
 
 
@@ -167,7 +162,7 @@ def _attempt(one: TaskAttempt) -> dict[str, Any]:
         "error": inert(one.error_class, 300),
         "message": block(one.error_message, 4000),
         "traceback": block(one.traceback, is_tail=True),
-        "report": report_of(one.report),
+        "report": report_of(read_report(one.report)),
         "fence": one.fence,
     }
 
@@ -201,26 +196,3 @@ def _children(parent: UUID) -> list[dict[str, Any]]:
             for one in rows
         ]
     return found
-
-
-def _amount(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _moment(value: Any) -> datetime | None:
-    """A time as tasks report it: seconds or microseconds since 1970, or ISO 8601."""
-    try:
-        if isinstance(value, str):
-            return to_django(datetime.fromisoformat(value))
-        number = _amount(value)
-        if not number:
-            return None
-        return to_django(datetime.fromtimestamp(number / (1e6 if number > 1e12 else 1), tz=UTC))
-    except (ValueError, OverflowError, OSError):
-        return None
