@@ -162,10 +162,12 @@ class Broker(Reads):
 
         return read
 
-    def reap(self, queue: str, consumer: str = "", running: Iterable[str] = ()) -> list[Reaped]:
-        """Take back what ``consumer`` held (``running``: what its board shows as running), or
-        what every consumer held whose lease ran out."""
-        answer = self._call("reap", queue, consumer, *running)
+    def reap(
+        self, queue: str, consumer: str = "", running: Iterable[str] = (), how: str = ""
+    ) -> list[Reaped]:
+        """Take back what ``consumer`` held (``running``: what its board shows as running; ``how``:
+        how its process ended, in a word), or what every consumer held whose lease ran out."""
+        answer = self._call("reap", queue, consumer, how, *running)
         return [Reaped(text_of(name), held, charged) for name, held, charged in answer]
 
     def promote(self, queue: str, limit: int = 1000) -> Promotion:

@@ -47,6 +47,7 @@ class Death:
 
     consumer: str
     held: list[Held]
+    how: str  # "SIGKILL", "exit code 1"
     last_words: Told | None = None
 
 
@@ -233,7 +234,8 @@ class Heart:
                 if self.is_stopping and running:
                     self._give_back_stopped(queue, death.consumer, running)
                     running = []
-                self.broker.reap(queue, death.consumer, [one.id for one in running])
+                ids = [one.id for one in running]
+                self.broker.reap(queue, death.consumer, ids, death.how)
             self.deaths.pop(0)
 
     def _give_back_stopped(self, queue: str, consumer: str, running: list[Held]) -> None:

@@ -64,9 +64,14 @@ def kill(pid: int, number: int) -> None:
 
 
 def reason_of(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit code {os.WEXITSTATUS(status)}"
+    """``SIGKILL``, ``exit code 1``: how a process ended, by what ``waitpid`` says."""
+    if not os.WIFSIGNALED(status):
+        return f"exit code {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have no name
+        return f"signal {number}"
 
 
 def end_with_parent(parent: int) -> None:

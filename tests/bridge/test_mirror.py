@@ -319,11 +319,11 @@ def test_each_run_is_one_attempt(broker: Broker) -> None:
 def test_an_attempt_that_was_told_lost_and_then_reports_is_corrected(broker: Broker) -> None:
     record = pushed(broker)
     [message] = claimed(broker)
-    broker.reap("default", "c", [message.id])
+    broker.reap("default", "c", [message.id], "SIGKILL")
     mirror(broker, "default", "default")
     [told] = record.attempts.all()
     record.refresh_from_db()
-    assert (told.outcome, record.lost) == ("lost", 1)
+    assert (told.outcome, told.error_message, record.lost) == ("lost", "SIGKILL", 1)
 
     end(broker, message, return_value="3")  # its report came late, and nobody had claimed it
     mirror(broker, "default", "default")
@@ -331,4 +331,5 @@ def test_an_attempt_that_was_told_lost_and_then_reports_is_corrected(broker: Bro
     [told] = record.attempts.all()
     record.refresh_from_db()
     assert (told.fence, told.outcome, record.lost) == (message.fence, "succeeded", 0)
+    assert told.error_message == ""
     assert record.status == "SUCCESSFUL"

@@ -106,13 +106,27 @@ def test_what_a_stopping_worker_ran_is_not_charged(ready: Broker) -> None:
 
 def test_what_kills_its_process_too_often_is_a_dead_letter(ready: Broker) -> None:
     ready.push("mail", [make_message(max_lost=2)])
-    for _ in range(2):
+    for how in ("SIGSEGV", 'a "quoted" end'):
         ready.beat(["mail"], ["a"], register=True)
         [held] = ready.claim("mail", "a")
-        ready.reap("mail", "a", [held.id])
+        ready.reap("mail", "a", [held.id], how)
 
     assert field(ready, held.id, "state") == "FAILED"
-    assert field(ready, held.id, "dead_letter") == "killed its process 2 times"
+    said = 'killed its process 2 times (a "quoted" end)'
+    assert field(ready, held.id, "dead_letter") == said
+    runs = ready.snapshots("mail", [held.id])[held.id].attempts
+    assert [one.error_message for one in runs] == ["SIGSEGV", 'a "quoted" end']
+
+
+def test_what_died_with_its_host_says_so(ready: Broker) -> None:
+    ready.push("mail", [make_message(max_lost=1)])
+    [held] = ready.claim("mail", "a")
+    ready.client.zadd(ready.keys("mail").workers, {"a": 1})
+
+    ready.reap("mail")
+
+    said = "killed its process once (its lease ran out)"
+    assert field(ready, held.id, "dead_letter") == said
 
 
 def test_a_scheduled_message_becomes_ready_when_it_is_due(ready: Broker) -> None:

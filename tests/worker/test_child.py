@@ -25,7 +25,7 @@ def test_a_killed_run_starts_again_within_a_second_and_is_charged(live: Site) ->
     os.kill(first.pid, signal.SIGKILL)
 
     [_, second] = live.wait_for("began killed", times=2)
-    killed = live.workers[0].wait_for_line("signal SIGKILL", f"while it ran {result.id}")
+    killed = live.workers[0].wait_for_line("(SIGKILL)", f"while it ran {result.id}")
     assert second.at - first.at < SOON
     assert second.pid != first.pid
     assert len(killed) == 1
@@ -44,6 +44,8 @@ def test_a_run_that_kills_its_process_is_rerun_without_retries(live: Site, how: 
     assert record.return_value == 2
     assert (record.lost, record.attempt) == (1, 0)
     assert live.attempts(record) == ["lost", "succeeded"]
+    ended = {"kill": "SIGKILL", "exit": "exit code 0"}
+    assert record.attempts.get(outcome="lost").error_message == ended[how]
     first, second = live.told(f"run {how}")
     assert second.at - first.at < SOON
     assert live.workers[0].lines(" WARNING ", f"while it ran {result.id}")
@@ -53,9 +55,10 @@ def test_what_kills_its_process_too_often_is_a_dead_letter(live: Site) -> None:
     result = tasks.deadly.enqueue("deadly")
 
     record = live.record(result, "FAILED")
-    assert record.dead_letter == "killed its process 2 times"
+    assert record.dead_letter == "killed its process 2 times (SIGKILL)"
     assert (record.lost, record.attempt) == (2, 0)
     assert live.attempts(record) == ["lost", "lost"]
+    assert {run.error_message for run in record.attempts.all()} == {"SIGKILL"}
     assert len(live.told("run deadly")) == 2
     assert live.value(tasks.add.enqueue(1, 1)) == 2
 

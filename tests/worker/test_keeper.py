@@ -27,7 +27,7 @@ def test_a_killed_keeper_is_replaced_and_mirrors(live: Site) -> None:
     assert live.value(result) == 9
     assert live.record(result, "SUCCESSFUL").return_value == 9
     assert wait_until(lambda: live.keeper(worker), WAIT) != keeper
-    worker.wait_for_line("The keeper ended (signal SIGKILL); another is started")
+    worker.wait_for_line("The keeper ended (SIGKILL); another is started")
     assert worker.lines(" ERROR ") == []
 
 

@@ -5,10 +5,12 @@ local function last_words(m)
   return report and string.sub(report, 1, #start) == start and ',"report":' .. report or ''
 end
 
-local function note_lost(m, outcome)
+-- `how`: how its process ended, "" where nobody knows.
+local function note_end(m, outcome, how)
   redis.call('HSET', m.key, 'attempt:' .. digits(m.fence), string.format(
     '{"number":%.0f,"consumer":"%s","claimed_at":%.0f,"finished_at":%.0f,"outcome":"%s"',
-    m.attempt + 1, m.consumer or '', m.fence, now, outcome or 'lost') .. last_words(m) .. '}')
+    m.attempt + 1, m.consumer or '', m.fence, now, outcome)
+    .. (how ~= '' and ',"error_message":' .. cjson.encode(how) or '') .. last_words(m) .. '}')
 end
 
 -- A task that snoozes for ever while the database is away would grow for ever.
