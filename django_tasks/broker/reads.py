@@ -22,10 +22,14 @@ class KeyHit:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that the broker holds of one id. ``position``: how many stand before it in line;
-    ``lease``: seconds until its holder's lease runs out; ``raw``: the message's fields as written;
-    ``ttl``: seconds until it leaves (None: it stays)."""
+    """All that the broker holds of one id. ``now``: the broker's clock, seconds since 1970;
+    ``position``: how many stand before it in line; ``lease``: seconds until its holder's lease runs
+    out; ``raw``: the message's fields as written; ``ttl``: seconds until it leaves (None: it
+    stays)."""
 
+    id: str
+    queue: str
+    now: float
     snapshot: Snapshot | None
     raw: dict[str, str]
     keys: list[KeyHit]
@@ -92,7 +96,7 @@ class Reads(Caller):
         ]
         if isinstance(tokens, int) and tokens:
             hits.append(KeyHit(keys.done(record_id), "list", str(tokens)))
-        lease = None
+        lease, now = None, int(clock[0]) + int(clock[1]) / 1e6
         holder = snapshot.fields.get("consumer", "") if snapshot else ""
         if holder:
             held, deadline = self._pipeline(
@@ -104,9 +108,11 @@ class Reads(Caller):
             if isinstance(held, bytes):
                 hits.append(KeyHit(keys.consumer(holder), "hash", text_of(held)))
             if isinstance(deadline, bytes):
-                now = int(clock[0]) + int(clock[1]) / 1e6
                 lease = float(deadline) / 1e6 - now
         return Trace(
+            id=record_id,
+            queue=queue,
+            now=now,
             snapshot=snapshot,
             raw={text_of(name): text_of(value) for name, value in fields.items()},
             keys=hits,

@@ -88,7 +88,9 @@ def status(alias: str = DEFAULT_ALIAS) -> Status:
         try:
             _look_at_rows(database, found, dead)
         except DatabaseError as error:
-            found.alarms.append(_away(_("The database %r does not serve") % database, error))
+            found.alarms.append(
+                _away(_("The database %(database)r does not serve") % {"database": database}, error)
+            )
     broker = get_broker(alias)
     try:
         _look_at_broker(broker, found, dead)
@@ -164,7 +166,7 @@ def _time(us: str | None) -> datetime | None:
 def pause_text(line: QueueLine) -> str:
     """``The queue mail is paused since 14:02 by anna: "bank holiday", until 18:00.``"""
     if line.pause is None:
-        return _("The queue %s is paused.") % line.queue
+        return _("The queue %(queue)s is paused.") % {"queue": line.queue}
     text = _("The queue %(queue)s is paused since %(since)s by %(who)s") % {
         "queue": line.queue,
         "since": f"{timezone.localtime(line.pause.since):%Y-%m-%d %H:%M}",
@@ -173,7 +175,11 @@ def pause_text(line: QueueLine) -> str:
     if line.pause.why:
         text += f': "{line.pause.why}"'
     if line.pause.until is not None:
-        text += _(", until %s") % f"{timezone.localtime(line.pause.until):%Y-%m-%d %H:%M}"
+        text += _(", until %(time)s") % {
+            "time": f"{timezone.localtime(line.pause.until):%Y-%m-%d %H:%M}"
+        }
+        if line.pause.until <= datetime.now(UTC):
+            text += _(", which is over: a worker of the queue ends it")
     return f"{text}."
 
 
@@ -193,8 +199,10 @@ def _of_queues(lines: Sequence[QueueLine]) -> list[Alarm]:
     alarms = []
     for line in lines:
         if line.ready and line.paused:
-            waiting = ngettext("%d ready one waits.", "%d ready ones wait.", line.ready)
-            text = f"{pause_text(line)} {waiting % line.ready}"
+            waiting = ngettext(
+                "%(ready)d ready one waits.", "%(ready)d ready ones wait.", line.ready
+            ) % {"ready": line.ready}
+            text = f"{pause_text(line)} {waiting}"
             alarms.append(Alarm(text, f"python manage.py tasks resume {line.queue}"))
         elif line.ready and not line.consumers:
             text = ngettext(
@@ -219,10 +227,12 @@ def _of_queues(lines: Sequence[QueueLine]) -> list[Alarm]:
 def _of_stores(found: Status) -> list[Alarm]:
     alarms = []
     if (found.outbox or 0) > LATE:
-        text = _("A committed call has waited %d s for its push. Does a worker's keeper run?")
-        alarms.append(Alarm(text % (found.outbox or 0)))
+        text = _(
+            "A committed call has waited %(seconds)d s for its push. Does a worker's keeper run?"
+        )
+        alarms.append(Alarm(text % {"seconds": found.outbox or 0}))
     policy = found.broker.get("policy", "")
     if policy not in ("", "noeviction"):
-        text = _("The broker throws keys away when it is full (%s).")
-        alarms.append(Alarm(text % policy, "CONFIG SET maxmemory-policy noeviction"))
+        text = _("The broker throws keys away when it is full (%(policy)s).")
+        alarms.append(Alarm(text % {"policy": policy}, "CONFIG SET maxmemory-policy noeviction"))
     return alarms

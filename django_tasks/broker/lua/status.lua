@@ -2,7 +2,7 @@
 -- KEYS[1]    queue root
 -- ARGV[1..]  database aliases of rows
 -- returns    the server's time (µs); ready, scheduled, deferred, unacked, dead, consumers; µs that the
---            oldest ready one has waited (-1: none); `meta`;
+--            oldest ready one has waited (-1: none); `meta`; consumers are those whose lease runs;
 --            the counters of this minute and of the last; per alias {marks, µs of the oldest (0: none)}
 -- dirty      nothing
 -- uses       _numbers _now _keys
@@ -39,5 +39,5 @@ end
 local minute = math.floor(now / 60000000)
 return {NOW, redis.call('ZCARD', READY), redis.call('ZCARD', SCHEDULED),
         redis.call('ZCARD', root .. ':deferred'), redis.call('ZCARD', UNACKED),
-        redis.call('LLEN', DEAD), redis.call('ZCARD', WORKERS), oldest_ready(),
+        redis.call('LLEN', DEAD), redis.call('ZCOUNT', WORKERS, NOW, '+inf'), oldest_ready(),
         redis.call('HGETALL', META), counters(minute), counters(minute - 1), places}
