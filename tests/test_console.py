@@ -167,6 +167,6 @@ def test_a_running_one_shows_its_holders_lease(client: Client, queue: TaskSettin
 
     page = shown(client, RECORD, result.id)
 
-    assert "Claimed by host:1 a moment ago." in page
+    assert "Claimed by host:1 " in page
     assert "holder&#x27;s lease ends in" in page or "holder's lease ends in" in page
     hands.close()

@@ -16,6 +16,7 @@ from django_tasks.ops.waits import (
     error_name,
     nobody_takes,
     of_deferred,
+    of_earlier_attempts,
     of_pending,
     of_ready,
     of_scheduled,
@@ -119,7 +120,7 @@ def _of_running(
         said.append(text % {**values, "time": duration(max(held, 0.0))})
     if snapshot is not None and snapshot.is_stub:
         said.append(_("The broker lost it and knows only who runs it: its row brings the rest."))
-    return said
+    return [*said, *of_earlier_attempts(snapshot)]
 
 
 def usual_seconds(record: TaskRecord) -> float | None:

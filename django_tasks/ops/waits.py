@@ -64,7 +64,17 @@ def of_ready(trace: Trace, line: QueueLine | None) -> list[str]:
         )
     if snapshot is not None and snapshot.fields.get("doubt") == "1":
         said.append(_("In doubt: whoever claims it looks at its row first."))
-    return [*said, *_expiry(trace)]
+    return [*said, *of_earlier_attempts(snapshot), *_expiry(trace)]
+
+
+def of_earlier_attempts(snapshot: Snapshot | None) -> list[str]:
+    """Of what waits for its next attempt, or runs it."""
+    if snapshot is None or not snapshot.attempt or not snapshot.error_class:
+        return []
+    text = _("This is attempt %(attempt)d of %(most)s: the last one failed with %(error)s.")
+    most = snapshot.fields.get("max_attempts", "1")
+    error = error_name(snapshot.error_class)
+    return [text % {"attempt": snapshot.attempt + 1, "most": most, "error": error}]
 
 
 def _in_line(ahead: int, line: QueueLine) -> str:

@@ -86,8 +86,8 @@ FAULTS = {
     "several that may be guilty are all charged": (
         4,
         "reap",
-        "    take_back(m, may_be_guilty and guilty == 1, may_be_guilty and guilty > 1)",
-        "    take_back(m, may_be_guilty, false)",
+        "    take_back(m, may_be_guilty and guilty == 1, may_be_guilty and guilty > 1, how)",
+        "    take_back(m, may_be_guilty, false, how)",
     ),
     "a retry is not marked": (
         5,

@@ -195,6 +195,16 @@ def test_a_retry_names_an_error_whose_class_is_gone(hands: Broker) -> None:
     assert re.fullmatch(failed, said(result))
 
 
+def test_it_failed_before_and_waits_for_a_worker(hands: Broker) -> None:
+    result = add.using(retries=1, backoff=0).enqueue(1, "x")  # type: ignore[arg-type]
+    hands.ack("default", "host:1", [execute(claimed(hands), "host:1", hands.settings)])
+
+    assert said(result).endswith(
+        f"{FIRST}, and in the last minute none left."
+        " This is attempt 2 of 2: the last one failed with TypeError."
+    )
+
+
 def test_its_commit_was_cut_off(hands: Broker) -> None:
     result = add_atomically.enqueue(1, 1)
     # As execute() tells it of a commit that was cut off.

@@ -128,6 +128,15 @@ def test_an_attempt_failed_and_the_next_is_to_come(live: Site) -> None:
     )
 
 
+def test_it_is_not_its_first_attempt(live: Site) -> None:
+    result = tasks.hold_second.enqueue("again")
+
+    again = r"This is attempt 2 of 2: the last one failed with OSError\."
+    wait_for(result, rf"Running for {TIME} on [^ ]+\. {again}")
+    live.let_go("again")
+    live.record(result, "SUCCESSFUL")
+
+
 def test_the_attempts_are_used_up(live: Site) -> None:
     result = tasks.at_once.enqueue("always failing", 9)
 
