@@ -153,7 +153,7 @@ def _why_again(record: TaskRecord | None, trace: Trace, left: float) -> list[str
     last = _last_run(record, trace, acked)
     values: dict[str, Any] = {"time": duration(max(left, 0.0))}
     if last is None:
-        return [_given_back(snapshot) % {**values, "release": snapshot.fields.get("release", "")}]
+        return [_given_back(snapshot) % {**values, "release": snapshot.fields.get("release", "?")}]
     if last.outcome == Result.SNOOZED:
         return [_("It asked to be run later (snooze): again in %(time)s.") % values]
     most = snapshot.fields.get("max_attempts", "1")
