@@ -5,6 +5,7 @@ What needs a worker's processes to come about is in tests/worker/test_explained.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -319,10 +320,10 @@ def test_it_has_no_row(hands: Broker, recording: str) -> None:
         assert said(result).endswith("Its row was deleted.")
 
 
-def test_the_database_does_not_serve(hands: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_does_not_serve(hands: Broker, take_table_away: Callable[[], None]) -> None:
     result = add.enqueue(1, 1)
     get_broker().settle()
-    monkeypatch.setattr(TaskRecord._meta, "db_table", "no_such_table")
+    take_table_away()
 
     text = said(result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -151,11 +152,11 @@ def test_a_broker_that_is_away_is_an_alarm_and_the_rows_are_shown(settings: Any)
 
 
 def test_a_database_that_is_away_is_an_alarm_and_the_queues_are_shown(
-    hands: Broker, monkeypatch: pytest.MonkeyPatch
+    hands: Broker, take_table_away: Callable[[], None]
 ) -> None:
     add.enqueue(1, 1)
     get_broker().settle()
-    monkeypatch.setattr(TaskRecord._meta, "db_table", "no_such_table")
+    take_table_away()
 
     seen = status()
 
