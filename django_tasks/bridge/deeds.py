@@ -8,11 +8,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -162,7 +162,7 @@ class Note:
         """The record's metadata, with this deed in it."""
         said = {
             "deed": self.deed.value,
-            "at": timezone.now().isoformat(timespec="seconds"),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "by": self.by[:200],
             "reason": self.reason[:MAX_REASON],
             **more,

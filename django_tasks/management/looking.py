@@ -165,7 +165,8 @@ def inspected(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def explained(command: BaseCommand, options: dict[str, Any]) -> None:
     found = inspect(options["id"], options["backend"])
-    command.stdout.write(to_json(found.explain) if options["json"] else "\n".join(found.explain))
+    lines = [inert(sentence) for sentence in found.explain]
+    command.stdout.write(to_json(found.explain) if options["json"] else "\n".join(lines))
 
 
 def _queue_table(seen: Status) -> str:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_tasks.bridge.deeds import NAMES, Deed
 from django_tasks.broker.reads import Trace
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.models import TaskRecord
@@ -44,7 +45,7 @@ def explain_found(
         said = _of_message(record, trace, state, status(alias))
     if not away:
         said += _without_a_row(record, snapshot)
-    return [*said, *away]
+    return [*said, *_deed(record, state), *away]
 
 
 def _state(record: TaskRecord | None, snapshot: Snapshot | None) -> str:
@@ -203,3 +204,23 @@ def _without_a_row(record: TaskRecord | None, snapshot: Snapshot | None) -> list
     if snapshot.state == State.RUNNING:
         return [_("Its row was deleted: when this run ends, it is forgotten.")]
     return [_("Its row was deleted: it is not run any more, but dropped.")]
+
+
+def _deed(record: TaskRecord | None, state: str) -> list[str]:
+    """Who did something to it by hand last, and why."""
+    done = (record.metadata or {}).get("deed") if record is not None else None
+    if not isinstance(done, dict) or done.get("deed") not in set(Deed):
+        return []
+    values = {
+        "deed": NAMES[Deed(done["deed"])],
+        "by": done.get("by") or _("somebody"),
+        "at": str(done.get("at", ""))[:19].replace("T", " "),
+        "reason": done.get("reason"),
+    }
+    if values["reason"]:
+        said = [_('%(deed)s, by %(by)s at %(at)s UTC: "%(reason)s".') % values]
+    else:
+        said = [_("%(deed)s, by %(by)s at %(at)s UTC.") % values]
+    if done["deed"] == Deed.CANCEL and state == State.RUNNING:
+        said.append(_("Its run is told to end, and then ended."))
+    return said

@@ -15,6 +15,7 @@ from django.utils import timezone
 from model_bakery import baker
 
 from django_tasks import django_task
+from django_tasks.bridge import actions
 from django_tasks.bridge.deliver import deliver
 from django_tasks.bridge.mirror import mirror
 from django_tasks.broker import Broker, get_broker
@@ -25,6 +26,7 @@ from django_tasks.ops.control import pause
 from django_tasks.ops.inspection import explain
 from django_tasks.worker.atomic import LATER
 from django_tasks.worker.execute import execute
+from tests.bridge.steps import pushed
 from tests.tasks import add
 from tests.waiting import wait_until
 
@@ -368,3 +370,19 @@ def test_it_is_over(hands: Broker, given: dict[str, Any], text: str) -> None:
     ended = timezone.now() - timedelta(minutes=3)
 
     assert explain(baker.make(TaskRecord, finished_at=ended, **given)) == [text]
+
+
+def test_somebody_did_something_to_it(hands: Broker) -> None:
+    record, running = pushed(hands), pushed(hands, priority=1)
+    hands.beat(["default"], ["host:1"], register=True)
+    hands.claim("default", "host:1")
+
+    actions.cancel(record, by="anna", reason="not wanted")
+    actions.cancel(running)
+
+    said = explain(record)
+    assert said[0].startswith("Cancelled ")
+    assert re.fullmatch(r'Cancel, by anna at [-0-9: ]{19} UTC: "not wanted"\.', said[1])
+    said = explain(running)
+    assert said[-1] == "Its run is told to end, and then ended."
+    assert re.fullmatch(r"Cancel, by somebody at [-0-9: ]{19} UTC\.", said[-2])
