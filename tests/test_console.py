@@ -99,9 +99,11 @@ def test_nothing_on_it_runs_or_styles_in_line(
 ) -> None:
     arguments = [add.enqueue(1, 2).id] if name == RECORD else []
 
-    main = shown(client, name, *arguments).partition('id="content"')[2]
+    page = shown(client, name, *arguments)
+    main = page.partition('id="content"')[2]
 
     assert "uncut" in main
+    assert "<style" not in page
     for forbidden in (" style=", "<style", "onclick=", "javascript:"):
         assert forbidden not in main
     assert "<script>" not in main
@@ -168,5 +170,7 @@ def test_a_running_one_shows_its_holders_lease(client: Client, queue: TaskSettin
     page = shown(client, RECORD, result.id)
 
     assert "Claimed by host:1 " in page
+    assert '<th scope="row">holder</th><td></td><td>host:1</td>' in page
+    assert '<th scope="row">held since</th>' in page
     assert "holder&#x27;s lease ends in" in page or "holder's lease ends in" in page
     hands.close()

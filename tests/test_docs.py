@@ -7,7 +7,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from django_tasks.calls.retries import Backoff
 from django_tasks.conf import TaskSettings, our_options
 from django_tasks.management.commands.runworker import Command
 from django_tasks.models import TaskRecord
+from django_tasks.ops.filters import RecordFilter
 from django_tasks.states import TRANSITIONS, State
 from tests.broker.test_planted_faults import FAULTS
 from tests.wheels import ROOT
@@ -147,6 +148,10 @@ def test_the_workers_options_are_all_there_with_their_defaults() -> None:
     for one in ours:
         if one.default:
             assert str(one.default).removesuffix(".0") in shown[one.option_strings[0]]
+
+
+def test_the_filters_of_records_are_all_there() -> None:
+    assert set(table("docs/console.md", "## Filters")) == {one.name for one in fields(RecordFilter)}
 
 
 def test_states_are_drawn_as_they_are() -> None:

@@ -77,7 +77,11 @@ def test_a_row_says_all_that_is_asked_first(client: Client) -> None:
     cells = dict(re.findall(r'<t[dh] class="field-(\w+)[^"]*">(.*?)</t[dh]>', page))
     assert re.sub("<[^>]*>", "", cells["state"]).strip() == "Successful"
     assert ">send(42)</a>" in cells["call"]
-    assert (cells["task"], cells["queue"], cells["priority"]) == ("shop.send", "mail", "7")
+    assert (cells["task"], cells["queue"], cells["priority"]) == (
+        "shop.<wbr>send",
+        "mail",
+        "7",
+    )
     assert (cells["tried"], cells["waited"], cells["took"]) == ("1 / 4", "40 s", "42 s")
     assert cells["worker"] == "web-1:4711"
 

@@ -181,6 +181,7 @@ def test_back_leads_to_the_list_as_it_was(client: Client) -> None:
 
     assert str(record.pk) in link
     assert f'<a href="{reverse(LIST)}?state=FAILED">Back to the list</a>' in text
+    assert text.count('class="object-tools"') == 1
 
 
 # -- progress ----------------------------------------------------------------------------------
@@ -278,6 +279,15 @@ def test_whatever_a_task_supplies_is_inert_and_bounded_everywhere(client: Client
     assert len(page) < 250_000
 
 
+def test_its_history_is_harmless_too(client: Client) -> None:
+    record = make(description="\u202e\ud800<b>" + "z" * 1_000_000)
+
+    page = shown(client, record.pk, "admin:django_tasks_taskrecord_history")
+
+    assert "\\u202e\\ud800&lt;b&gt;z" in page
+    assert len(page) < 30_000
+
+
 def test_a_traceback_is_shown_by_its_end(client: Client) -> None:
     record = make("FAILED", traceback="first line\n" + "  File\n" * 10_000 + "ValueError: last")
 
@@ -329,3 +339,17 @@ def test_the_same_few_queries_however_often_it_ran(client: Client) -> None:
         make(parent_id=record.pk)
 
     assert cost() == few <= 6  # the session, the user, the row, runs, what it enqueued
+
+
+def test_without_time_zones_it_tells_local_times(client: Client, settings: Any) -> None:
+    settings.USE_TZ = False
+    now = timezone.now()
+    record = make("RUNNING", created_at=now, enqueued_at=now, fence=int(now.timestamp() * 1e6))
+    attempt(record, 1, claimed_at=now, finished_at=now, report={"at": now.timestamp()})
+
+    page = shown(client, record.pk)
+    listed = client.get(reverse(LIST), {"since": "1h", "longer": "5m", "state": "RUNNING"})
+
+    assert f"{now:%Y-%m-%d %H:%M:%S}</time> <span>Created" in page
+    assert listed.status_code == 200
+    assert not listed.context["cl"].refused

@@ -127,11 +127,12 @@ class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
 
             return act
 
-        return {
+        ours = {
             deed.value: (action_of(deed), deed.value, str(NAMES[deed]))
             for deed in Deed
             if may(request, deed)
         }
+        return {**super().get_actions(request), **ours}
 
     def deed_view(self, request: HttpRequest, deed: str) -> HttpResponse:
         """Asks, and does it once it is confirmed."""

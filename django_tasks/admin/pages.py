@@ -38,11 +38,12 @@ class QueueAdmin(ReadOnly, QueueDeeds):
     ) -> HttpResponse:
         """The page."""
         self._require_view(request)
-        request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
             "title": _("Queue status"),
             "opts": self.opts,
+            "cl": {"opts": self.opts},
+            "actions_on_top": True,  # without, Django's page has a style in line
             "media": self.media,
             "status": status(),
             "deeds": self.deeds_for(request),

@@ -6,13 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
+from django.forms import CheckboxInput
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.safestring import SafeString
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -76,6 +79,14 @@ class TaskRecordAdmin(ReadOnly, Deeds):
 
     # -- the list's columns ---------------------------------------------------------------------
 
+    @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
+    def action_checkbox(self, record: TaskRecord) -> SafeString:
+        """As Django's; what it names is made inert."""
+        label = gettext_lazy("Select this object for an action - {}")
+        named = str(label).format(inert(description_of(record), 100))
+        box = CheckboxInput({"class": "action-select", "aria-label": named}, lambda value: False)
+        return box.render(ACTION_CHECKBOX_NAME, str(record.pk))
+
     @admin.display(description=gettext_lazy("status"))
     def state(self, record: TaskRecord) -> SafeString:
         return badge(record.status)
@@ -85,8 +96,9 @@ class TaskRecordAdmin(ReadOnly, Deeds):
         return inert(description_of(record), 200)
 
     @admin.display(description=gettext_lazy("task"))
-    def task(self, record: TaskRecord) -> str:
-        return inert(record.task_name)
+    def task(self, record: TaskRecord) -> SafeString:
+        parts = inert(record.task_name).split(".")
+        return format_html_join(SafeString(".<wbr>"), "{}", ((part,) for part in parts))
 
     @admin.display(description=gettext_lazy("queue"))
     def queue(self, record: TaskRecord) -> str:
@@ -128,13 +140,17 @@ class TaskRecordAdmin(ReadOnly, Deeds):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> TaskRecord | None:
-        """In whichever database it is."""
+        """In whichever database it is; its name is only for showing (its history): nobody saves
+        it."""
         try:
             key = UUID(str(object_id))
         except ValueError:
             return None
         found = (read_record(key, database) for database in registry.databases())
-        return next((record for record in found if record is not None), None)
+        record = next((one for one in found if one is not None), None)
+        if record is not None:
+            record.description = inert(description_of(record), 200)
+        return record
 
     def change_view(
         self,
@@ -146,7 +162,6 @@ class TaskRecordAdmin(ReadOnly, Deeds):
         """The record's page: why it is where it is, what happened to it, and what is where."""
         if not self.has_view_permission(request) or request.method == "POST":
             raise PermissionDenied
-        request.current_app = self.admin_site.name
         try:
             inspection = inspect(object_id)
         except ResultNotFound:
@@ -179,5 +194,4 @@ class TaskRecordAdmin(ReadOnly, Deeds):
             inspection = inspect(object_id)
         except ResultNotFound:
             return HttpResponse(status=404)
-        request.current_app = self.admin_site.name
         return fragment(request, PROGRESS, record_page.progress(inspection))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,6 @@ from django_tasks.models.record import new_id
 from django_tasks.ops.filters import RecordFilter
 from django_tasks.ops.moments import first_id, made_at, moment
 from tests.ops.made import at, found, ids, make, refused
-from tests.test_docs import table
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -199,7 +197,3 @@ def test_a_filter_is_the_same_again_by_its_query() -> None:
     assert RecordFilter.parse(wanted.to_query()) == wanted
     assert found(**wanted.to_query()) == []
     assert wanted.to_query() == {"state": "FAILED", "finished": "today"}
-
-
-def test_every_filter_has_a_line_in_the_page() -> None:
-    assert set(table("docs/console.md", "## Filters")) == {one.name for one in fields(RecordFilter)}
