@@ -11,6 +11,11 @@ __distribution__ = "django-tasks-uncut"  # whose file this is: see installation.
 if TYPE_CHECKING:
     from django_tasks.calls.backend import RedisBackend, enqueue_many
     from django_tasks.calls.context import RunCancelled, TaskContext
+    from django_tasks.calls.provenance import (
+        LanguageAndTimeZone,
+        Provenance,
+        request_middleware,
+    )
     from django_tasks.calls.result import TaskResult
     from django_tasks.calls.retries import Retry, Snooze
     from django_tasks.calls.task import Task, django_task
@@ -31,6 +36,9 @@ _OURS = {
     "Retry": "calls.retries",
     "Snooze": "calls.retries",
     "RunCancelled": "calls.context",
+    "LanguageAndTimeZone": "calls.provenance",
+    "Provenance": "calls.provenance",
+    "request_middleware": "calls.provenance",
 }
 # So that code written for django.tasks' backport, `from django_tasks import task`, runs.
 _FRAMEWORK = (
@@ -43,6 +51,8 @@ _FRAMEWORK = (
 )
 
 __all__ = [
+    "LanguageAndTimeZone",
+    "Provenance",
     "RedisBackend",
     "Retry",
     "RunCancelled",
@@ -52,6 +62,7 @@ __all__ = [
     "TaskResult",
     "django_task",
     "enqueue_many",
+    "request_middleware",
 ]
 
 

@@ -19,6 +19,7 @@ from django_tasks.states import Recording
 
 DEFAULT_ALIAS = "default"
 SAME_DATABASE = "same"  # of the option and the setting: the one whose atomic block is open
+MAX_RELEASE = 100  # characters: the width of TaskRecord.release
 MOST = 1_000_000_000  # seconds (30 years) or bytes: what the server's clock and memory can hold
 
 
@@ -54,6 +55,10 @@ class TaskSettings:
     unknown_task_grace: float = 600.0
     # Queue in which the admin has a deed on many records carried out.
     console_queue: str = "default"
+    # Dotted paths of the middlewares around each enqueue and each run, the outermost first.
+    middleware: tuple[str, ...] = ("django_tasks.LanguageAndTimeZone", "django_tasks.Provenance")
+    # Whether a call that is made in a request notes the key of the user who is signed in.
+    provenance_user: bool = False
     # Folder of the embedded broker. Default: `var/broker` under BASE_DIR, else the current folder.
     embedded_folder: str = ""
 
@@ -107,7 +112,7 @@ def _checked(key: Any, value: Any, where: str) -> Any:
         value = tuple(value)
     elif wanted is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, wanted) or isinstance(value, bool):
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         is_secret = key == "BROKER" and not isinstance(value, int | None)  # a password in it
         shown = f"a {type(value).__name__}" if is_secret else repr(value)
         raise InvalidSettings(
@@ -117,6 +122,15 @@ def _checked(key: Any, value: Any, where: str) -> Any:
     if field.name in _POSITIVE and not 0 < value < MOST:  # also NaN, which compares with nothing
         raise InvalidSettings(
             f"{where}[{key!r}] is {value!r}; it must be greater than 0 and less than {MOST:,}."
+        )
+    if field.name == "middleware" and not all(isinstance(one, str) for one in value):
+        raise InvalidSettings(
+            f"{where}[{key!r}] is {value!r}; it must be a tuple of dotted paths, like"
+            f" {field.default!r}."
+        )
+    if field.name == "release" and len(value) > MAX_RELEASE:
+        raise InvalidSettings(
+            f"{where}[{key!r}] has {len(value)} characters; at most {MAX_RELEASE} are kept."
         )
     if field.name == "record" and value not in Recording.values():
         raise InvalidSettings(

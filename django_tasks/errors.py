@@ -9,6 +9,7 @@
     │   ├── ArgumentMismatch      the arguments do not fit the function's parameters
     │   ├── ArgumentNotSerializable   an argument has no JSON form
     │   └── ArgumentsTooLarge     the arguments are over MAX_ARGUMENT_BYTES
+    ├── MiddlewareError           headers that can't travel, a middleware that did not proceed
     ├── UnknownTask               a name that no registered task has
     ├── ReturnValueNotSerializable    also TypeError: what a task returned has no JSON form
     ├── InvalidFilter             also ValueError: nothing can be asked of records like this
@@ -74,6 +75,10 @@ class ArgumentsTooLarge(TaskArgumentError):
         super().__init__(message)
         self.size = size
         self.limit = limit
+
+
+class MiddlewareError(TaskQueueError, RuntimeError):
+    """A middleware gave headers that can't travel, or did not proceed, or did so twice."""
 
 
 class UnknownTask(TaskQueueError, LookupError):

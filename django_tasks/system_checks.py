@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_tasks.broker.connection import check_address
 from django_tasks.calls.backend import RedisBackend
+from django_tasks.calls.middleware import plan_of
 from django_tasks.conf import DEFAULT_ALIAS, task_settings
 from django_tasks.errors import BrokerUnusable, InvalidSettings
 from django_tasks.framework import task_backends
@@ -33,6 +34,7 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
     for alias in _our_aliases():
         try:
             chosen = task_settings(alias)
+            plan_of(chosen.middleware)
         except InvalidSettings as error:
             found[str(error)] = checks.Error(str(error), id="django_tasks.E002")
             continue

@@ -181,5 +181,5 @@ def test_every_setting_is_a_field_with_a_default() -> None:
         "RESULT_TTL",
         "MAX_ARGUMENT_BYTES",
     } <= (set(our_options()))
-    assert {type(default) for default in our_options().values()} <= {str, int, float, tuple}
+    assert {type(default) for default in our_options().values()} <= {str, int, float, tuple, bool}
     assert hash(TaskSettings()) == hash(TaskSettings())

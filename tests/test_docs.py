@@ -114,7 +114,7 @@ def test_settings_are_all_there_with_type_unit_and_default() -> None:
     for name, default in our_options().items():
         _, kind, unit, shown, meaning = rows[name]
         assert kind == f"`{type(default).__name__}`", name
-        assert bool(unit) == isinstance(default, int | float), name
+        assert bool(unit) == (type(default) in (int, float)), name
         # "(…)" says in words what stands for an empty text.
         assert shown == f"`{default!r}`" or (default == "" and shown.startswith("(")), name
         assert meaning.endswith("."), name
@@ -189,7 +189,7 @@ def written_fields() -> set[str]:
     full = Message(
         id="1", task="t", queue="q", run_after=now, expires=now, backoff="[1]", fence=1, revision=1,
         attempt=1, lost=1, suspect=True, enqueued_at=now, description="t()", release="r",
-        metadata="{1}",
+        metadata="{1}", headers="{2}",
     )  # fmt: skip
     read = text_of("django_tasks/broker/message.py").partition("def _decoded")[2]
     found = {"id", *re.findall(r'get\(b"(\w+)"', read), *full.to_fields()[::2]}
@@ -204,6 +204,7 @@ def written_fields() -> set[str]:
         for names in re.findall(r"pcall\('HMGET', key, (.*?)\)", text, re.DOTALL):
             found.update(re.findall(r"'(\w+)'", names))
     ended = text_of("django_tasks/worker/execute.py").partition("def _unrunnable")[2]
+    ended += text_of("django_tasks/worker/telling.py")
     found.update(re.findall(r'fields\["(\w+)"\] = ', ended))
     found.update(
         re.findall(r'^        "(started_at|worker_id|error_\w+|traceback)": ', ended, re.M)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import DateTimeField, UUIDField
@@ -64,9 +65,29 @@ def to_message(
         # The row has them already, unless the mirror is to write it.
         description=record.description if recording != Recording.FIRST else "",
         metadata=to_json(metadata) if recording != Recording.FIRST and metadata else "{}",
-        release=settings.release,
+        headers=_headers_of(record) if record.headers or record.parent_id else "",
+        release=record.release or settings.release,
         ttl=settings.result_ttl,
     )
+
+
+def _headers_of(record: TaskRecord) -> str:
+    """The row's headers and its parent as they travel."""
+    if not record.parent_id:
+        return to_json(record.headers)
+    return to_json({**(record.headers or {}), "parent": str(record.parent_id)})
+
+
+def _headers_and_parent(text: str | None) -> tuple[JsonText | str | None, str | None]:
+    """The other way round; what foreign hands made no object stays as it is."""
+    if not text or '"parent"' not in text:
+        return (_as_json(text) if text else None), None
+    try:
+        headers = json.loads(text)
+        parent = str(UUID(headers.pop("parent")))
+        return (JsonText(to_json(headers)) if headers else None), parent
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return _as_json(text), None
 
 
 def alias_of(record: TaskRecord) -> str:
@@ -113,6 +134,7 @@ def to_new_row(snapshot: Snapshot, queue: str) -> list[Any]:
             **known,
         )
     enqueued_at = _time(snapshot.us("enqueued_at"))
+    headers, parent_id = _headers_and_parent(fields.get("headers"))
     return new_values(
         task_name=(fields.get("task") or "?")[:200],
         description=fields.get("description", ""),
@@ -125,6 +147,9 @@ def to_new_row(snapshot: Snapshot, queue: str) -> list[Any]:
         created_at=enqueued_at or timezone.now(),
         enqueued_at=enqueued_at,
         metadata=_as_json(fields.get("metadata")) or {},
+        headers=headers,
+        parent_id=parent_id,
+        release=fields.get("release", "")[:100],
         **known,
     )
 

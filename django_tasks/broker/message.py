@@ -1,7 +1,8 @@
 """Message and Outcome: what travels, as dataclasses and as the fields of a Redis hash.
 
 Field by field in docs/wire-format.md: words and numbers are plain, times are microseconds since
-1970, ``args``, ``kwargs``, ``return_value``, ``metadata`` and ``attempt:<fence>`` are JSON."""
+1970, ``args``, ``kwargs``, ``return_value``, ``metadata``, ``headers`` and ``attempt:<fence>`` are
+JSON."""
 
 from __future__ import annotations
 
@@ -84,6 +85,7 @@ class Message:
     release: str = ""
     ttl: int = 3600
     metadata: str = "{}"
+    headers: str = ""  # JSON of what middlewares sent along
     version: int = VERSION
     # Told by a claim:
     doubt: bool = False
@@ -117,6 +119,7 @@ class Message:
             ("release", self.release),
             ("backoff", self.backoff),
             ("metadata", self.metadata),
+            ("headers", self.headers),
         ):
             if value != usual(name, ""):
                 fields += (name, str(value))
@@ -139,6 +142,18 @@ class Message:
                 database=given.get(b"database", b"default").decode("utf-8", "replace"),
                 broken=f"{type(error).__name__}: {error}",
             )
+
+    def decoded_headers(self) -> dict[str, Any]:
+        """What middlewares sent along. Raises ``UndecodableMessage``."""
+        try:
+            headers = json.loads(self.headers)
+        except (ValueError, RecursionError) as error:
+            raise UndecodableMessage(
+                f"Message {self.id}: headers are not JSON ({error})."
+            ) from error
+        if not isinstance(headers, dict):
+            raise UndecodableMessage(f"Message {self.id}: headers must be a JSON object.")
+        return headers
 
     def decoded_arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments. Raises ``UndecodableMessage``."""
@@ -191,6 +206,7 @@ def _decoded(
         release=_text(get(b"release")),
         ttl=int(get(b"ttl") or 3600),
         metadata=_text(get(b"metadata")) or "{}",
+        headers=_text(get(b"headers")),
         version=int(get(b"version") or VERSION),
         doubt=doubt,
         is_recorded=get(b"recorded") == b"1",

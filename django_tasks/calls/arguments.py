@@ -7,13 +7,14 @@ import decimal
 import inspect
 import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from django.db import models
 
 from django_tasks.broker.message import to_json
+from django_tasks.calls.shown import MASK, inert
 from django_tasks.errors import (
     ArgumentMismatch,
     ArgumentNotSerializable,
@@ -48,7 +49,8 @@ def bind(
     except TypeError as error:
         name = function.__name__
         raise ArgumentMismatch(
-            f"{name}() can't be called like this: {error}. Its parameters: {name}{signature}."
+            f"{name}() can't be called like this: {inert(error, 500)}."
+            f" Its parameters: {inert(f'{name}{signature}')}."
         ) from None
 
 
@@ -82,17 +84,30 @@ def normalize(
     takes_context: bool,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
+    sensitive: tuple[str, ...] = (),
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments as JSON will give them back. Raises ``TaskArgumentError``."""
+    """The arguments as JSON will give them back. Raises ``TaskArgumentError``, which says nothing
+    of the value of a sensitive one."""
     require_fit(function, takes_context, args, kwargs)
     if all(map(_is_plain, (*args, *kwargs.values()))):
         return list(args), dict(kwargs)
     names = _positional_names(_signature(function, takes_context), len(args))
+    hidden: set[str] = set()
+    if sensitive:
+        places = hidden_places(function, takes_context, sensitive, len(args), kwargs)
+        hidden = {names[one] if isinstance(one, int) else one for one in places}
 
     def checked(name: str, value: Any) -> Any:
         try:
             return to_json_types(value)
         except (TypeError, ValueError) as error:
+            if sensitive and name in hidden:
+                raise ArgumentNotSerializable(
+                    f"{function.__name__}() can't be enqueued: argument {name!r}, which is"
+                    f" sensitive, is or holds what has no JSON form"
+                    f" ({_article(type(value).__name__)}).",
+                    name=name,
+                ) from None
             raise ArgumentNotSerializable(
                 f"{function.__name__}() can't be enqueued: argument {name!r} is {error}.",
                 name=name,
@@ -129,6 +144,55 @@ def positions(function: Callable[..., Any], takes_context: bool) -> dict[str, in
         if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
     ]
     return {name: place for place, name in enumerate(named)}
+
+
+def parameters(function: Callable[..., Any], takes_context: bool) -> tuple[list[str], bool]:
+    """The names of the parameters (without the context), and whether any other name is taken."""
+    known = _signature(function, takes_context).parameters.values()
+    return [one.name for one in known], any(one.kind is one.VAR_KEYWORD for one in known)
+
+
+def hidden_places(
+    function: Callable[..., Any],
+    takes_context: bool,
+    sensitive: tuple[str, ...],
+    count: int,
+    kwargs: Iterable[str],
+) -> list[int | str]:
+    """Where a call of ``count`` positional arguments and ``kwargs`` has its sensitive ones: the
+    position or the name. What fits no parameter any more is taken for sensitive."""
+    signature = _signature(function, takes_context)
+    places: list[int | str] = []
+    names = _positional_names(signature, count)
+    for position in range(count):
+        name = names[position].partition("[")[0] if position < len(names) else ""
+        if not name or name in sensitive:
+            places.append(position)
+    named = signature.parameters
+    rest = next((one.name for one in named.values() if one.kind is one.VAR_KEYWORD), None)
+    for name in kwargs:
+        if name in sensitive or (name not in named and (rest is None or rest in sensitive)):
+            places.append(name)
+    return places
+
+
+def redacted(
+    task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], noted: Iterable[Any] = ()
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments with ``MASK`` instead of each that the task calls sensitive, however it was
+    passed. ``noted``: places that a record notes besides. ``task``: None if it is unknown."""
+    options = getattr(task, "options", None)
+    places = {one for one in noted if isinstance(one, int | str)}
+    if options is not None and options.sensitive:
+        places.update(
+            hidden_places(task.func, task.takes_context, options.sensitive, len(args), kwargs)
+        )
+    if not places:
+        return list(args), dict(kwargs)
+    return (
+        [MASK if position in places else value for position, value in enumerate(args)],
+        {name: MASK if name in places else value for name, value in kwargs.items()},
+    )
 
 
 def to_json_types(value: Any) -> Any:
@@ -231,19 +295,26 @@ def checked_return_value(name: str, value: Any) -> Any:
 
 
 def describe(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """The call as a person would write it, shortened: ``send_welcome(42)``."""
+    """The call as a person would write it, shortened and inert: ``send_welcome(42)``."""
     parts = [_short(value) for value in args[:10]]
-    parts += [f"{key}={_short(value)}" for key, value in list(kwargs.items())[:10]]
+    parts += [f"{inert(key, 60)}={_short(value)}" for key, value in list(kwargs.items())[:10]]
     if len(args) > 10 or len(kwargs) > 10:
         parts.append("…")
-    text = f"{name}({', '.join(parts)})"
+    shown = name if name.isidentifier() and len(name) < MAX_DESCRIPTION else inert(name, 100)
+    text = f"{shown}({', '.join(parts)})"
     return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 2] + "…)"
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, str) and len(value) > 60:
-        value = value[:60] + "…"
+    if isinstance(value, str):
+        if value == MASK:
+            return MASK
+        if len(value) > 60:
+            value = value[:60] + "…"
     if isinstance(value, list | dict) and len(value) > 10:
         return f"[… {len(value)} …]" if isinstance(value, list) else f"{{… {len(value)} …}}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # a foreign hand's
+        return "…"
     return text if len(text) <= 80 else text[:79] + "…"

@@ -114,7 +114,14 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
         if isinstance(backends[one.task.backend], RedisBackend):
             drafts[position] = (one.task, one.draft())
         else:
-            normalize(one.task.func, one.task.takes_context, one.args, one.kwargs)
+            options = getattr(one.task, "options", None)
+            normalize(
+                one.task.func,
+                one.task.takes_context,
+                one.args,
+                one.kwargs,
+                options.sensitive if options else (),
+            )
     results: list[Any] = [None] * len(made)
     for alias, positions in by_alias.items():
         backend = backends[alias]

@@ -31,13 +31,15 @@ class RunCancelled(BaseException):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
-    """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1.
+    """Django's ``TaskContext``. ``attempt``: which attempt this is, counted from 1; ``headers``:
+    what middlewares sent along (docs/middleware.md).
 
     ``progress`` and ``log`` may be called at any rate, from any thread of the task: they cost
     microseconds, and what is shown is the newest, once a second. Nothing waits, so they need no
     twins for asyncio. Without a worker they are kept here, for who looks at ``report``."""
 
     number: int = 1
+    headers: Mapping[str, Any] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=Reporter, repr=False, compare=False)
 
     @property

@@ -75,7 +75,8 @@ class ForeignBackend:
 def _as_backends_take_it(
     task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Any, list[Any], dict[str, Any]]:
-    plain = normalize(task.func, task.takes_context, args, kwargs)
+    sensitive = getattr(getattr(task, "options", None), "sensitive", ())
+    plain = normalize(task.func, task.takes_context, args, kwargs, sensitive)
     if isinstance(task.run_after, timedelta):
         task = variant(task, run_after=moment(task.run_after, datetime.now(UTC)))
     return task, *plain

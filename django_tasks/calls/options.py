@@ -51,6 +51,8 @@ class TaskOptions:
     # Seconds after the enqueue (of one call also a time) after which it is not started any more;
     # None: never expires.
     expires: float | datetime | None = None
+    # Parameters whose values are shown nowhere: the admin, commands, logs, errors, descriptions.
+    sensitive: tuple[str, ...] = ()
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -62,7 +64,7 @@ _OPTIONS = {option.name for option in fields(TaskOptions)}
 
 
 # Read where the task is run, by its name, or by who serves all records: one call can't change them.
-FIXED = frozenset(("name", "aliases", "retry_for", "throws", "database", "takes_context", "atomic"))
+FIXED = frozenset("name aliases retry_for throws database takes_context atomic sensitive".split())
 YEARS = range(1970, 2255)  # of a time: what its microseconds, a double in the scripts, tell apart
 MAX_DELAY = timedelta(days=365 * 200)
 
@@ -191,7 +193,20 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "database": _alias,
     "expires": _expires,
     "atomic": _yes_or_no,
+    "sensitive": _names,
 }
+
+
+def checked_sensitive(task_name: str, sensitive: tuple[str, ...], known: list[str]) -> None:
+    """Raises ``InvalidTaskOptions`` for a name that is none of the parameters."""
+    for name in sensitive:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            raise InvalidTaskOptions(
+                f"{task_name}: sensitive names {name!r}, which is no parameter of it."
+                + (f" Did you mean {close[0]!r}?" if close else "")
+                + f" Its parameters: {', '.join(known) or 'none'}."
+            )
 
 
 def checked_queue(value: Any) -> str:

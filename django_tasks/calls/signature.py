@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from django_tasks.calls.arguments import checked_size, describe, normalize
+from django_tasks.calls.arguments import (
+    checked_size,
+    describe,
+    hidden_places,
+    normalize,
+    parameters,
+    redacted,
+)
+from django_tasks.calls.middleware import Call, checked_headers, enqueue_through, plan_of
 from django_tasks.calls.options import (
     TaskOptions,
     checked_priority,
     checked_queue,
     checked_run_after,
+    checked_sensitive,
 )
 from django_tasks.calls.registry import find, name_of, register, require_function, variant
-from django_tasks.conf import task_settings
+from django_tasks.conf import TaskSettings, task_settings
 from django_tasks.errors import InvalidTaskOptions, TaskQueueError
 from django_tasks.framework import InvalidTask, to_django, to_utc
 
@@ -46,12 +55,32 @@ class Signature:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def draft(self) -> Draft:
-        """The row that this call will be. Raises ``TaskArgumentError``."""
+        """The row that this call will be, once it passed the middlewares. Raises
+        ``TaskArgumentError``, ``MiddlewareError``, and what a middleware raises."""
+        settings = task_settings(self.task.backend)
+        plan = plan_of(settings.middleware)
+        headers: dict[str, Any] | None = None
+        for add in plan.adders:
+            found = add(self)
+            if found:
+                headers = {**headers, **found} if headers else dict(found)
+        if not plan.enqueues:
+            draft = self._laid_down(settings)
+        else:
+            call = Call(self.task, self.args, self.kwargs, headers or {})
+            draft = enqueue_through(plan, call, partial(self._laid_down, settings), _id_of)
+            headers = call.headers
+        if headers:
+            draft.record.headers, draft.record.parent_id = checked_headers(headers)
+        return draft
+
+    def _laid_down(self, settings: TaskSettings) -> Draft:
         database_for, make_draft, new_record = _floors_below()
         task = self.task
         options = getattr(task, "options", _PLAIN_OPTIONS)
-        settings = task_settings(task.backend)
-        args, kwargs = normalize(task.func, task.takes_context, self.args, self.kwargs)
+        args, kwargs = normalize(
+            task.func, task.takes_context, self.args, self.kwargs, options.sensitive
+        )
         checked_size(task.func.__name__, args, kwargs, settings.max_argument_bytes)
         now = datetime.now(UTC)
         enqueued_at = to_django(now)
@@ -69,11 +98,19 @@ class Signature:
             if options.record != own.record:
                 metadata["record"] = options.record
         run_after = moment(task.run_after, now)
+        shown: tuple[Any, Any] = (args, kwargs)
+        if options.sensitive:
+            places = hidden_places(
+                task.func, task.takes_context, options.sensitive, len(args), kwargs
+            )
+            if places:  # for who shows the record when its task is gone
+                metadata["sensitive"] = places
+                shown = redacted(task, args, kwargs)
         if run_after is not None:  # a retry writes its own time into the row
             metadata["run_after"] = run_after.isoformat()
         record = new_record(
             task_name=name,
-            description=describe(task.func.__name__, args, kwargs),
+            description=describe(task.func.__name__, *shown),
             queue_name=task.queue_name,
             priority=int(task.priority),  # 5.0 passes Django's check
             args=args,
@@ -84,6 +121,7 @@ class Signature:
             created_at=enqueued_at,
             enqueued_at=enqueued_at,
             metadata=metadata,
+            release=settings.release,
         )
         return make_draft(
             record=record,
@@ -91,6 +129,10 @@ class Signature:
             alias=task.backend,
             database=database_for(options.database, settings.database),
         )
+
+
+def _id_of(draft: Draft) -> Any:
+    return draft.record.id
 
 
 def own_options(name: str) -> TaskOptions:
@@ -124,6 +166,11 @@ def checked_task(task: Any, validate: Callable[[Any], None]) -> None:
             f"{task.module_path}: atomic=True is for plain functions; transactions have no form for"
             " `async def` in Django."
         )
+    sensitive = getattr(task, "options", _PLAIN_OPTIONS).sensitive
+    if sensitive:
+        known, takes_any = parameters(task.func, task.takes_context)
+        if not takes_any:
+            checked_sensitive(task.module_path, sensitive, known)
     try:
         validate(_as_enqueued_now(task))
     except TaskQueueError:

@@ -13,6 +13,7 @@ from uuid import UUID
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -101,6 +102,23 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
 
     def in_queue(self, queue: str) -> TaskRecordQuerySet:
         return self.filter(queue_name=queue)
+
+    def enqueued_by(self, record: TaskRecord | UUID | str) -> TaskRecordQuerySet:
+        """What the runs of one record enqueued. Index taskrecord_parent."""
+        return self.filter(parent_id=record.pk if isinstance(record, TaskRecord) else record)
+
+    def of_release(self, release: str) -> TaskRecordQuerySet:
+        """Enqueued by one release of the project: the setting RELEASE at the time."""
+        return self.filter(release=release)
+
+    def with_header(self, **headers: Any) -> TaskRecordQuerySet:
+        """Whose calls bear these headers: ``with_header(view="shop:checkout")``."""
+        found = self
+        for name, value in headers.items():
+            # By its key alone: a header may be named as a lookup is.
+            of_header = {f"_header_{name}": KeyTransform(name, "headers")}
+            found = found.alias(**of_header).filter(**{f"_header_{name}": value})
+        return found
 
     def after(self, record_id: UUID | None) -> TaskRecordQuerySet:
         """Made later than the record with this id, which need not exist."""

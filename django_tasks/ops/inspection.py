@@ -15,6 +15,7 @@ from django_tasks.broker.reads import KeyHit, Trace
 from django_tasks.calls import registry
 from django_tasks.calls.lookup import progress_of
 from django_tasks.calls.progress import Progress
+from django_tasks.calls.sensitive import shown_call, shown_fields
 from django_tasks.conf import DEFAULT_ALIAS
 from django_tasks.errors import BrokerError, ResultNotFound
 from django_tasks.models import TaskRecord
@@ -47,8 +48,9 @@ class Belief:
 @dataclass(slots=True)
 class Inspection:
     """``row``: the columns, None without a row; ``broker``: the message's fields as written, None
-    where the broker does not know it; ``report``: what its run told of its progress, of several
-    the last; ``away``: what does not serve, and why; ``database``: the alias of its row."""
+    where the broker does not know it; of both no sensitive arguments; ``report``: what its run told
+    of its progress, of several the last; ``away``: what does not serve, and why; ``database``: the
+    alias of its row."""
 
     id: str
     row: dict[str, Any] | None = None
@@ -79,8 +81,10 @@ def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
         raise ResultNotFound(f"No record and no message has the id {key}.")
     if record is not None:
         found.row = {one.attname: getattr(record, one.attname) for one in record._meta.fields}
+        shown = shown_call(record)
+        found.row["args"], found.row["kwargs"], found.row["description"] = shown
     if trace is not None:
-        found.broker, found.keys = trace.raw, trace.keys
+        found.broker, found.keys = shown_fields(trace.raw, record), trace.keys
         found.position, found.lease, found.ttl = trace.position, trace.lease, trace.ttl
     found.compared = _compared(record, trace)
     found.differences = [one for one in found.compared if one.differs]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django_tasks.calls.shown import inert as inert  # what tasks supply, for admin and command
+
 UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -26,16 +28,6 @@ def size(count: float) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {name}"
     return f"{count:.0f} bytes"
-
-
-def inert(value: object, limit: int = 2000) -> str:
-    """On one line, bounded, and with nothing in it that a terminal or a reader's eye obeys: what
-    tasks supply is hostile (escape sequences, right-to-left marks, a megabyte)."""
-    text = f"{value}"
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit]
-    )
-    return shown if len(text) <= limit else f"{shown} … ({len(text):,} characters)"
 
 
 MOST_SHOWN = 20_000  # characters of one value on a page

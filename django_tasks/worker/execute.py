@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-import traceback as traceback_module
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,13 +18,17 @@ from django.db.transaction import TransactionManagementError
 from django_tasks.bridge.connections import begin_run, end_run, left_open
 from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
-from django_tasks.calls.arguments import checked_return_value, describe, require_fit
+from django_tasks.calls.arguments import checked_return_value, describe, redacted, require_fit
 from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import RunCancelled, TaskContext
+from django_tasks.calls.middleware import execute_through, plan_of
 from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.progress import Reporter
+from django_tasks.calls.provenance import running
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import RetryPolicy, Snooze, to_backoff
+from django_tasks.calls.sensitive import scrubbed
+from django_tasks.calls.shown import inert
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
 from django_tasks.framework import TaskError, to_django
@@ -33,12 +36,11 @@ from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
 from django_tasks.worker.atomic import LATER, CommitUnknown, RowDecides, run_atomically
 from django_tasks.worker.cancellation import call, call_coroutine
+from django_tasks.worker.telling import error_fields, line_of, logged
 
 logger = logging.getLogger("django_tasks.worker")
 
 ANOTHER_RELEASE = 15.0  # seconds until a name that another release may know is asked again
-MAX_TRACEBACK = 50_000  # characters kept, from the end
-MAX_MESSAGE = 10_000  # characters of an error's text
 _PLAIN_OPTIONS = TaskOptions()
 _is_coroutine = lru_cache(maxsize=1024)(iscoroutinefunction)
 Tell = Callable[[Message, bytes], object]  # where goes what a run tells of its progress
@@ -46,7 +48,7 @@ Tell = Callable[[Message, bytes], object]  # where goes what a run tells of its 
 
 @dataclass(slots=True)
 class Run:
-    """One execution of one message: what is known of it, step by step."""
+    """One execution of one message: what is known of it, step by step. Middlewares see it."""
 
     message: Message
     consumer: str
@@ -56,9 +58,14 @@ class Run:
     task: Any = None
     args: list[Any] = field(default_factory=list)
     kwargs: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
     result: TaskResult | None = None
     tell: Tell | None = None
     reporter: Reporter | None = None  # of a task that takes a context
+
+    @property
+    def id(self) -> str:
+        return self.message.id
 
     @property
     def attempt(self) -> int:
@@ -79,7 +86,12 @@ class Run:
 
     def __str__(self) -> str:
         name = self.task.func.__name__ if self.task is not None else self.message.task
-        return f"{describe(name, self.args, self.kwargs)} {self.message.id}"
+        shown = redacted(self.task, self.args, self.kwargs)
+        return f"{describe(name, *shown)} {self.message.id}"
+
+    def shown(self, text: str) -> str:
+        """A text of an error, without the values of sensitive arguments."""
+        return scrubbed(text, self.task, self.args, self.kwargs)
 
 
 def execute(
@@ -96,6 +108,7 @@ def execute(
     except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
         return _unrunnable(run, error)
     outer = begin_run()
+    token = running.set(run)  # what it enqueues has it as its parent
     try:
         run.started = time.time()
         if run.options.atomic:
@@ -114,6 +127,7 @@ def execute(
     except BaseException as error:
         outcome = _told(run, error)
     finally:
+        running.reset(token)
         end_run(outer)
         if run.reporter is not None:
             run.reporter.end()
@@ -128,7 +142,10 @@ def _told(run: Run, error: BaseException) -> Outcome:
     try:
         return _ended_by(run, error)
     except Exception as trouble:  # e.g. a delay that is no number: the run failed all the same
-        logger.exception("%s failed, and how can't be told", run, extra=_extra(run))
+        line, shown = logged(trouble, run.shown)
+        logger.error(
+            "%s failed, and how can't be told: %s", run, line, exc_info=shown, extra=_extra(run)
+        )
         return _outcome(run, Result.FAILED, error=trouble)
 
 
@@ -149,6 +166,8 @@ def _prepare(run: Run) -> None:
         raise UnknownTask(f"The message has the format {run.message.version}, newer than ours.")
     run.task = registry.find(run.message.task)
     run.args, run.kwargs = run.message.decoded_arguments()
+    if run.message.headers:
+        run.headers = run.message.decoded_headers()
     if run.message.backoff:
         try:
             run.retry_policy  # noqa: B018 (read now, so that a failure finds it readable)
@@ -169,11 +188,22 @@ def _call(run: Run) -> Any:
     args = run.args
     if run.task.takes_context:
         run.reporter = Reporter(run.message.fence, run.tell and partial(run.tell, run.message))
-        context = TaskContext(task_result=run.result, number=run.attempt, reporter=run.reporter)
+        context = TaskContext(
+            task_result=run.result,
+            number=run.attempt,
+            headers=run.headers,
+            reporter=run.reporter,
+        )
         args = [context, *args]
+    fence, kwargs = run.message.fence, run.kwargs
+    begin, body = call, run.task.call
     if _is_coroutine(run.task.func):
-        return call_coroutine(run.message.fence, run.task.acall, *args, **run.kwargs)
-    return call(run.message.fence, run.task.call, *args, **run.kwargs)
+        begin, body = call_coroutine, run.task.acall
+    plan = plan_of(run.settings.middleware)
+    for applies, _ in plan.executes:
+        if applies is None or applies(run):
+            return execute_through(plan, run, partial(begin, fence, body, *args, **kwargs))
+    return begin(fence, body, *args, **kwargs)
 
 
 def _succeeded(run: Run, value: Any) -> Outcome:
@@ -204,17 +234,15 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
             run.attempt,
             run.message.max_attempts,
             wait,
-            _line_of(error),
+            line_of(error, run.shown),
             extra=_extra(run),
         )
         return _outcome(run, Result.RETRIED, wait, error=error)
     if is_expected:
-        logger.info("%s ended as expected: %s", run, _line_of(error), extra=_extra(run))
+        logger.info("%s ended as expected: %s", run, line_of(error, run.shown), extra=_extra(run))
     else:
-        # A text of megabytes would be written whole with the traceback.
-        is_short = len(_text_of(error)) <= MAX_MESSAGE
-        shown = error if is_short else None
-        logger.error("%s failed: %s", run, _line_of(error), exc_info=shown, extra=_extra(run))
+        line, shown = logged(error, run.shown)
+        logger.error("%s failed: %s", run, line, exc_info=shown, extra=_extra(run))
     outcome = _outcome(run, Result.FAILED, error=error)
     _tell_finished(run, State.FAILED, error=error)
     return outcome
@@ -227,9 +255,9 @@ def _unrunnable(run: Run, error: Exception) -> Outcome:
     if isinstance(error, UnknownTask | ArgumentMismatch) and (
         message.version > VERSION or (is_foreign and _is_recent(run))
     ):
-        logger.warning("Given back for another release: %s", error, extra=_extra(run))
+        logger.warning("Given back for another release: %s", inert(error), extra=_extra(run))
         return Outcome(message, Result.SNOOZED.value, ANOTHER_RELEASE)
-    logger.error("Dead letter %s: %s", message.id, error, extra=_extra(run))
+    logger.error("Dead letter %s: %s", message.id, inert(error), extra=_extra(run))
     outcome = _outcome(run, Result.FAILED, error=error)
     word = outcome.word
     if isinstance(error, UndecodableMessage):
@@ -271,7 +299,7 @@ def _outcome(
             "started_at": started,
             "finished_at": round(finished * 1e6),
             "outcome": result.value,
-            **{name: text for name, text in _error_fields(error).items() if text},
+            **{name: text for name, text in error_fields(error, run.shown).items() if text},
         }
         note = to_json(attempt)
         fields[f"attempt:{run.message.fence}"] = (
@@ -280,40 +308,12 @@ def _outcome(
     if report:
         fields["report"] = report
     if result is not Result.SNOOZED and (error is not None or run.message.attempt):
-        fields.update(_error_fields(error))  # "" overwrites what an earlier attempt left
+        fields.update(error_fields(error, run.shown))  # "" overwrites what an earlier attempt left
     if result in (Result.SUCCEEDED, Result.FAILED, Result.CANCELLED):
         fields["finished_at"] = str(round(finished * 1e6))
     if return_value is not None:
         fields["return_value"] = return_value
     return Outcome(run.message, result.value, delay, finished - run.started, fields)
-
-
-def _error_fields(error: BaseException | None) -> dict[str, str]:
-    if error is None:
-        return {"error_class": "", "error_message": "", "traceback": ""}
-    kind = type(error)
-    try:
-        lines = "".join(traceback_module.format_exception(error))
-    except BaseException as trouble:  # a __str__ or __repr__ that raises, whatever it raises
-        lines = f"(the traceback can't be shown: {type(trouble).__name__})"
-    return {
-        "error_class": f"{kind.__module__}.{kind.__qualname__}",
-        "error_message": _text_of(error)[:MAX_MESSAGE],
-        "traceback": lines[-MAX_TRACEBACK:],
-    }
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as trouble:  # this is the task's code: nothing of it may escape
-        return f"(the message can't be shown: {type(trouble).__name__})"
-
-
-def _line_of(error: BaseException) -> str:
-    """For the log: the error as one line, whatever its own methods raise."""
-    text = " ".join(_text_of(error)[:MAX_MESSAGE].split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _task_result(run: Run) -> TaskResult:
@@ -353,7 +353,7 @@ def _tell_finished(
         "_return_value": value,
     }
     if error is not None:
-        said = _error_fields(error)
+        said = error_fields(error, run.shown)
         changes["errors"] = [
             TaskError(exception_class_path=said["error_class"], traceback=said["traceback"])
         ]
@@ -369,11 +369,13 @@ def _send(run: Run, signal: Any) -> None:
     except BaseException as end:  # a receiver's SystemExit is no reason for a worker to end
         failures = [(signal, end)]
     for receiver, error in failures:
+        line, shown = logged(error, run.shown)
         logger.warning(
-            "A receiver of a task signal failed for %s: %r",
+            "A receiver of a task signal failed for %s: %r: %s",
             run,
             receiver,
-            exc_info=error,
+            line,
+            exc_info=shown,
             extra=_extra(run),
         )
 

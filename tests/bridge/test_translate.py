@@ -57,11 +57,15 @@ records = strategies.builds(
     revision=strategies.integers(0, 2**52),
     fence=strategies.integers(0, 2**52),
     metadata=strategies.dictionaries(texts, values, max_size=2),
+    headers=strategies.none()
+    | strategies.dictionaries(texts.filter(lambda text: text != "parent"), values, min_size=1),
+    parent_id=strategies.none() | strategies.uuids(),
+    release=strategies.sampled_from(["r7", "r6", "r" * 100]),
 )
 
 WALKED = (
     "id task_name queue_name priority args kwargs max_attempts expires enqueued_at round attempt"
-    " lost description metadata"
+    " lost description metadata headers parent_id release"
 ).split()
 
 
@@ -120,6 +124,9 @@ def test_every_option_of_a_record_travels() -> None:
         enqueued_at=later - timedelta(days=1),
         description="b(1, x=2)",
         metadata={"max_lost": 9, "backoff": [1.0, 2.0, 60.0, True]},
+        headers={"view": "shop:buy"},
+        parent_id=uuid.UUID(int=7),
+        release="r6",
     )
 
     message = to_message(record, SETTINGS, recording="after", database="other")
@@ -146,9 +153,10 @@ def test_every_option_of_a_record_travels() -> None:
         "suspect": False,
         "enqueued_at": later - timedelta(days=1),
         "description": "b(1, x=2)",
-        "release": "r7",
+        "release": "r6",
         "ttl": 60,
         "metadata": '{"max_lost":9,"backoff":[1.0,2.0,60.0,true]}',
+        "headers": '{"view":"shop:buy","parent":"00000000-0000-0000-0000-000000000007"}',
         "version": 1,
         "doubt": False,
         "is_recorded": False,

@@ -70,7 +70,7 @@ while i < #ARGV do
                  'dead_letter', 'started_at', 'finished_at', 'acked', 'charged', 'worker_id',
                  'settled', 'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata',
                  'backoff', 'args', 'kwargs', 'priority', 'max_lost', 'ttl', 'version',
-                 'description', 'release', 'database', 'cancel', 'report')
+                 'description', 'release', 'database', 'headers', 'cancel', 'report')
     end
     place(m, next_stamp(m), first, last, tonumber(fields.run_after) or 0)
     count('enqueued')

@@ -19,6 +19,7 @@ import django_tasks
 from django_tasks.broker import Broker
 from django_tasks.broker.connection import redacted
 from django_tasks.calls import registry
+from django_tasks.calls.middleware import plan_of
 from django_tasks.calls.options import checked_queue
 from django_tasks.conf import task_settings
 from django_tasks.errors import InvalidSettings, TaskQueueError, WorkerCannotStart
@@ -107,6 +108,7 @@ class Command(BaseCommand):
         settings = task_settings(alias)
         _require_numbers(options)
         _import_tasks(alias)
+        plan_of(settings.middleware)  # before any message meets it
         queues = _queues(options, alias)
         is_here = options["burst"] and not _is_command_line(self)
         _require_tables(is_here=is_here)
