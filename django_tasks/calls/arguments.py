@@ -26,6 +26,7 @@ _PLAIN = frozenset({str, int, bool, type(None)})
 MAX_BITS = 14_000  # of a whole number; Python itself writes out no more than 4,300 digits
 MAX_DEPTH = 200  # of lists and mappings in each other: far from where Python's own JSON gives up
 MAX_DESCRIPTION = 200  # characters
+_NESTED = (list, dict)  # `list | dict` would be made anew at each look
 
 
 @lru_cache(maxsize=4096)
@@ -297,7 +298,8 @@ def checked_return_value(name: str, value: Any) -> Any:
 def describe(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The call as a person would write it, shortened and inert: ``send_welcome(42)``."""
     parts = [_short(value) for value in args[:10]]
-    parts += [f"{inert(key, 60)}={_short(value)}" for key, value in list(kwargs.items())[:10]]
+    if kwargs:
+        parts += [f"{inert(key, 60)}={_short(value)}" for key, value in list(kwargs.items())[:10]]
     if len(args) > 10 or len(kwargs) > 10:
         parts.append("…")
     shown = name if name.isidentifier() and len(name) < MAX_DESCRIPTION else inert(name, 100)
@@ -311,7 +313,7 @@ def _short(value: Any) -> str:
             return MASK
         if len(value) > 60:
             value = value[:60] + "…"
-    if isinstance(value, list | dict) and len(value) > 10:
+    elif isinstance(value, _NESTED) and len(value) > 10:
         return f"[… {len(value)} …]" if isinstance(value, list) else f"{{… {len(value)} …}}"
     try:
         text = repr(value)
