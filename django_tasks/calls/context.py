@@ -64,9 +64,10 @@ class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
         """Add a line to this run's log, ``text % args`` as with ``logging``: of a line 400
         characters are kept, of the lines the newest, fifty or some 5 kB. The whole line goes to
         the logger ``django_tasks.task`` as INFO."""
-        self.reporter.log(_formatted(text, args))
+        line = _formatted(text, args)
+        self.reporter.log(line)
         if logger.isEnabledFor(logging.INFO):
-            logger.info(text, *args, extra=self._extra(), stacklevel=2)
+            logger.info("%s", self.reporter.clean(line), extra=self._extra(), stacklevel=2)
 
     @property
     def report(self) -> Progress | None:

@@ -87,9 +87,16 @@ def _moment(us: Any) -> datetime:
 
 class Reporter:
     """What one run told so far; any of its threads may tell. ``publish``: where each new report
-    goes; ``fence``: the claim that began the run."""
+    goes; ``fence``: the claim that began the run; ``clean``: takes out of a text what must not be
+    seen (sensitive arguments)."""
 
-    def __init__(self, fence: int = 0, publish: Callable[[bytes], object] | None = None) -> None:
+    def __init__(
+        self,
+        fence: int = 0,
+        publish: Callable[[bytes], object] | None = None,
+        clean: Callable[[str], str] | None = None,
+    ) -> None:
+        self.clean = clean or str
         self.report = ""  # JSON; "" while nothing was told
         self._publish = publish
         # First of all: lua/_attempts.lua and Snapshot.reported find there whose it is.
@@ -103,13 +110,13 @@ class Reporter:
     def progress(self, done: float, total: float | None, text: str) -> None:
         done = _number("done", done)
         shown = "null" if total is None else _number("total", total)
-        place = f'"done":{done},"total":{shown},"text":{_quoted(str(text)[:MAX_TEXT])},'
+        place = f'"done":{done},"total":{shown},"text":{_quoted(self.clean(str(text))[:MAX_TEXT])},'
         with self._lock:
             self._place = place
             self._write()
 
     def log(self, line: str) -> None:
-        entry = f"[{time.time_ns() // 1000},{_quoted(line[:MAX_LINE])}]"
+        entry = f"[{time.time_ns() // 1000},{_quoted(self.clean(line)[:MAX_LINE])}]"
         with self._lock:
             self._lines.append(entry)
             self._size += len(entry)

@@ -37,6 +37,11 @@ def redacted(
     return redacted_call(_found(task), args, kwargs)
 
 
+def is_sensitive(task_name: str) -> bool:
+    """Whether the task of this name calls some of its arguments sensitive."""
+    return _is_sensitive(_found(task_name))
+
+
 def shown_call(record: TaskRecord) -> tuple[Any, Any, str]:
     """A record's args, kwargs and description as they may be shown."""
     task, noted = _found(record.task_name), (record.metadata or {}).get(NOTE, ())

@@ -83,6 +83,7 @@ def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
         found.row = {one.attname: getattr(record, one.attname) for one in record._meta.fields}
         shown = shown_call(record)
         found.row["args"], found.row["kwargs"], found.row["description"] = shown
+        found.row["metadata"] = _without_hidden(record.metadata)
     if trace is not None:
         found.broker, found.keys = shown_fields(trace.raw, record), trace.keys
         found.position, found.lease, found.ttl = trace.position, trace.lease, trace.ttl
@@ -94,13 +95,25 @@ def inspect(record_id: str | UUID, alias: str = DEFAULT_ALIAS) -> Inspection:
 
 
 def description_of(record: TaskRecord) -> str:
-    """How a list shows a call. What must not be seen of it is left out here."""
-    return record.description or f"{record.task_name}(…)"
+    """How a list shows a call, without its sensitive arguments. Of a record without its arguments
+    (``defer``) as it was described when it was enqueued."""
+    is_whole = not {"args", "kwargs", "metadata"} & record.get_deferred_fields()
+    description = shown_call(record)[2] if is_whole else record.description
+    return description or f"{record.task_name}(…)"
 
 
 def arguments_of(record: TaskRecord) -> tuple[Any, Any]:
-    """args and kwargs as a page shows them. What must not be seen of them is left out here."""
-    return record.args, record.kwargs
+    """args and kwargs as a page shows them, without the sensitive ones."""
+    args, kwargs, _ = shown_call(record)
+    return args, kwargs
+
+
+def _without_hidden(metadata: Any) -> Any:
+    """What an unreadable message held stands in its record's metadata, as far as it is known."""
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("message"), dict):
+        return metadata
+    held = {str(name): str(value) for name, value in metadata["message"].items()}
+    return {**metadata, "message": shown_fields(held)}
 
 
 def explain(record: TaskRecord | UUID | str) -> list[str]:

@@ -187,7 +187,9 @@ def _call(run: Run) -> Any:
         logger.debug("Started %s", run, extra=_extra(run))
     args = run.args
     if run.task.takes_context:
-        run.reporter = Reporter(run.message.fence, run.tell and partial(run.tell, run.message))
+        clean = run.shown if run.options.sensitive else None
+        tell = run.tell and partial(run.tell, run.message)
+        run.reporter = Reporter(run.message.fence, tell, clean)
         context = TaskContext(
             task_result=run.result,
             number=run.attempt,
