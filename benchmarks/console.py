@@ -1,8 +1,8 @@
-"""``python -m benchmarks.console --rows 1000000``: how long the console's pages take.
+"""``python -m benchmarks.console --rows 1000000``: how long the pages of the console take.
 
-Makes that many records in a database of its own on PostgreSQL, asks for each page as a browser
-would, prints the time of the page, the time and number of its queries, and the index that its walk
-used; then drops the database."""
+Makes that many records in a database of its own on PostgreSQL, and pushes the queued ones to a
+server of its own; asks for each page as a browser would, prints the time of the page, the time and
+number of its queries, and the index that its walk used; then drops the database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.server import Server
 
 NAME = f"uncut_console_{os.getpid()}"
 ROUNDS = 5
@@ -44,8 +45,8 @@ SELECT
     '{}', NULL, '2.' || (i * 10 / %(rows)s), NULL
 FROM (
     SELECT i, made, (extract(epoch FROM made) * 1000000)::bigint AS us, CASE
-        WHEN i > %(rows)s * 0.98 AND i %% 500 = 0 THEN 'RUNNING'
-        WHEN i > %(rows)s * 0.98 THEN 'READY'
+        WHEN i > %(rows)s - %(queued)s AND i %% 500 = 0 THEN 'RUNNING'
+        WHEN i > %(rows)s - %(queued)s THEN 'READY'
         WHEN i %% 100 = 7 THEN 'FAILED'
         ELSE 'SUCCESSFUL' END AS status
     FROM (
@@ -84,7 +85,7 @@ PAGES = {
 }
 
 
-def prepare() -> None:
+def prepare(url: str) -> None:
     """A database of its own, and Django set up for the admin."""
     import django
     from django.conf import settings
@@ -131,8 +132,7 @@ def prepare() -> None:
             }
         },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        # Nobody answers there: the list opens all the same, and its time is that of the database.
-        DJANGO_TASKS={"BROKER": "redis://127.0.0.1:1/0", "PREFIX": NAME},
+        DJANGO_TASKS={"BROKER": url, "PREFIX": NAME},
     )
     django.setup()
     from django.core.management import call_command
@@ -140,17 +140,38 @@ def prepare() -> None:
     call_command("migrate", verbosity=0)
 
 
-def fill(rows: int) -> None:
+def fill(rows: int, queued: int) -> None:
     from django.db import connection
 
     began = time.monotonic()
     with connection.cursor() as cursor:
-        cursor.execute(ROWS, {"rows": rows})
+        cursor.execute(ROWS, {"rows": rows, "queued": queued})
         cursor.execute("VACUUM (ANALYZE) django_tasks_taskrecord")
         cursor.execute("SELECT pg_total_relation_size('django_tasks_taskrecord')")
         [size] = cursor.fetchone() or [0]
     took = time.monotonic() - began
     print(f"{rows:,} records, {size / 1e6:,.0f} MB with indexes, made in {took:.0f} s\n")
+
+
+def push() -> None:
+    """The queued ones' messages."""
+    from django_tasks.broker import Broker
+    from django_tasks.broker.message import Message
+    from django_tasks.conf import task_settings
+    from django_tasks.models import TaskRecord
+
+    began = time.monotonic()
+    broker = Broker(task_settings(), timeout=10.0)
+    waiting: dict[str, list[Message]] = {}
+    values = TaskRecord.objects.ready().values_list("id", "task_name", "queue_name").order_by("id")
+    for record_id, task, queue in values:
+        message = Message(id=str(record_id), task=task, queue=queue, args="[1]")
+        waiting.setdefault(queue, []).append(message)
+    for queue, messages in waiting.items():
+        for start in range(0, len(messages), 1000):
+            broker.push(queue, messages[start : start + 1000])
+    total = sum(map(len, waiting.values()))
+    print(f"{total:,} messages, pushed in {time.monotonic() - began:.0f} s\n")
 
 
 def measure(client: Any, path: str) -> tuple[float, float, int, int, str]:
@@ -166,9 +187,11 @@ def measure(client: Any, path: str) -> tuple[float, float, int, int, str]:
             page = client.get(path)
         took = (time.perf_counter() - began) * 1000
         assert page.status_code == 200, page
-        assert not page.context["cl"].refused, page.context["cl"].refused
+        listed = page.context["cl"] if page.context and "cl" in page.context else None
+        assert not getattr(listed, "refused", ""), listed
         spent = sum(float(one["time"]) for one in queries) * 1000
-        best = min(best, (took, spent, len(queries), len(page.context["cl"].result_list)))
+        rows = len(getattr(listed, "result_list", ()))
+        best = min(best, (took, spent, len(queries), rows))
         walks = [one["sql"] for one in queries if '"django_tasks_taskrecord"."id" AS' in one["sql"]]
         walks = walks or [one["sql"] for one in queries if "taskrecord" in one["sql"]]
     return (*best, indexes(walks))
@@ -189,7 +212,24 @@ def indexes(statements: list[str]) -> str:
     return " ".join(dict.fromkeys(found))
 
 
-def run(rows: int) -> None:
+def others(queued: Any, failed: Any) -> dict[str, str]:
+    """The pages beside the list."""
+    from django.urls import reverse
+
+    base = "admin:django_tasks_"
+    everything = reverse(f"{base}taskrecord_deed", args=["retry"])
+    return {
+        "queue status": reverse(f"{base}queue_changelist"),
+        "its renewal": reverse(f"{base}queue_fragment"),
+        "a record, ready": reverse(f"{base}taskrecord_change", args=[queued]),
+        "a record, failed": reverse(f"{base}taskrecord_change", args=[failed]),
+        "retry one task's failed": f"{everything}?state=FAILED&task=shop.tasks.task_7",
+        "retry all failed": f"{everything}?state=FAILED",
+        "purge": f"{reverse(f'{base}queue_deed', args=['purge'])}?queue=mail",
+    }
+
+
+def run(rows: int, queued: int) -> None:
     from django.contrib.auth.models import User
     from django.test import Client
     from django.test.utils import setup_test_environment
@@ -197,7 +237,8 @@ def run(rows: int) -> None:
 
     from django_tasks.models import TaskRecord
 
-    fill(rows)
+    fill(rows, queued)
+    push()
     setup_test_environment()  # it notes what a page was made of
     client = Client()
     client.force_login(User.objects.create_superuser("ada"))
@@ -206,27 +247,32 @@ def run(rows: int) -> None:
     half = str(some.values_list("pk", flat=True)[rows // 100])
     base = reverse("admin:django_tasks_taskrecord_changelist")
     print(f"{'page':24} {'page ms':>8} {'db ms':>8} {'queries':>8} {'rows':>5}  index")
-    for name, query in PAGES.items():
-        took, spent, count, shown, index = measure(client, f"{base}?{query.replace('HALF', half)}")
+    pages = {name: f"{base}?{query.replace('HALF', half)}" for name, query in PAGES.items()}
+    ready = TaskRecord.objects.ready().values_list("pk", flat=True)[:1][0]
+    failed = TaskRecord.objects.failed().values_list("pk", flat=True)[:1][0]
+    for name, address in {**others(ready, failed), **pages}.items():
+        took, spent, count, shown, index = measure(client, address)
         print(f"{name:24} {took:8.1f} {spent:8.1f} {count:8} {shown:5}  {index}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.console", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--queued", type=int, default=100_000, help="Of them.")
     given = parser.parse_args(arguments)
     machine.require_proc()
     print(f"{machine.description()}; load average {machine.load_average()}")
-    prepare()
-    from django.db import connections
+    with Server() as server:
+        prepare(server.url)
+        from django.db import connections
 
-    from benchmarks.project import _drop_postgres
+        from benchmarks.project import _drop_postgres
 
-    try:
-        run(given.rows)
-    finally:
-        connections.close_all()
-        _drop_postgres(NAME)
+        try:
+            run(given.rows, given.queued)
+        finally:
+            connections.close_all()
+            _drop_postgres(NAME)
     return 0
 
 
