@@ -51,7 +51,7 @@ class _Coroutine:
             raise
 
 
-_fence = 0  # of the run whose body is being executed; 0 between bodies
+fence = 0  # of the run whose body is being executed; 0 between bodies
 _coroutine: _Coroutine | None = None  # that it is executed in
 
 
@@ -59,7 +59,7 @@ def obey(board: Board) -> None:
     """From now on the signal ends the run that the board names."""
 
     def end_run(*_: object) -> None:
-        if not _fence or board.cancelled != _fence:
+        if not fence or board.cancelled != fence:
             return  # it ended by itself meanwhile
         if _coroutine is None:
             raise RunCancelled(TOLD)
@@ -68,22 +68,22 @@ def obey(board: Board) -> None:
     signal.signal(SIGNAL, end_run)
 
 
-def call(fence: int, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``body(*args, **kwargs)``, which a cancel of the run with this fence ends by an exception."""
-    global _fence
-    _fence = fence
+def call(of: int, body: Callable[[], Any]) -> Any:
+    """``body()``, which a cancel of the run with the fence ``of`` ends by an exception."""
+    global fence
+    fence = of
     try:
-        return body(*args, **kwargs)
+        return body()
     finally:
-        _fence = 0
+        fence = 0
 
 
-def call_coroutine(fence: int, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The same for a coroutine function: cancelled as asyncio does it, so that what it awaits hears
-    of it."""
+def call_coroutine(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A coroutine function, run to its end, and cancelled as asyncio does it, so that what it
+    awaits hears of it. Inside of ``call``."""
     global _coroutine
     _coroutine = _Coroutine()
     try:
-        return call(fence, async_to_sync(_coroutine.run), body, *args, **kwargs)
+        return async_to_sync(_coroutine.run)(body, *args, **kwargs)
     finally:
         _coroutine = None
