@@ -31,6 +31,7 @@ from django_tasks.bridge.deeds import (
     Records,
     batches,
     by_queue,
+    kept,
     querysets,
     why_not,
 )
@@ -254,7 +255,8 @@ def _carry_out(
             tell(done)
     left = done.matched - done.changed - done.told - sum(done.skipped.values())
     done.skip(CHANGED, left)
-    logger.info("%s by %s: %s (%s)", deed, by or "-", done, reason or "-")
+    # Quoted: a terminal that shows the log must not obey it.
+    logger.info("%s by %r: %s (%r)", deed, by, done, kept(reason))
     return done
 
 

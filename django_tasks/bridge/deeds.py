@@ -150,6 +150,12 @@ class Done:
         return "; ".join(parts)
 
 
+def kept(text: str, limit: int = MAX_REASON) -> str:
+    """What a person said, bounded, as every store takes it: PostgreSQL's JSON has no NUL, and a
+    lone surrogate (a byte of a command line that is no UTF-8) can't even be sent."""
+    return text[:limit].replace("\0", "").encode(errors="replace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """Who did it and why, as the record's ``metadata["deed"]`` keeps it."""
@@ -163,8 +169,8 @@ class Note:
         said = {
             "deed": self.deed.value,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "by": self.by[:200],
-            "reason": self.reason[:MAX_REASON],
+            "by": kept(self.by, 200),
+            "reason": kept(self.reason),
             **more,
         }
         return {**(record.metadata or {}), "deed": said}

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from django_tasks.calls import registry
 from django_tasks.errors import InvalidFilter
 from django_tasks.management.output import table, to_json
 from django_tasks.models import TaskRecord
@@ -24,6 +25,7 @@ from django_tasks.ops.words import duration, inert
 
 FAILED = 2  # the exit code where a store does not serve
 WATCH = 1.0  # seconds between looks
+MOST = 1000  # records of one page
 
 FILTERS = {
     "state": "States or groups of them (waiting, unfinished, final), with commas.",
@@ -46,37 +48,59 @@ FILTERS = {
 def add_filters(parser: ArgumentParser) -> None:
     """The words of a ``RecordFilter``, one option each."""
     for name, text in FILTERS.items():
-        parser.add_argument(f"--{name}", default="", help=text)
+        parser.add_argument(f"--{name}", help=text)
 
 
 def filter_of(options: dict[str, Any]) -> RecordFilter:
-    """Raises ``InvalidFilter``."""
-    names = {one.name for one in fields(RecordFilter)}
-    return RecordFilter.parse({name: options[name] for name in names & options.keys()})
+    """Raises ``InvalidFilter``, also for an option that is given and empty: in a script that is a
+    variable that is not set, and must not mean: all."""
+    names = [one.name for one in fields(RecordFilter)]
+    given = {name: options[name] for name in names if options.get(name) is not None}
+    for name, value in given.items():
+        if not str(value).strip():
+            raise InvalidFilter(f"--{name} is empty. Leave it out to mean any.")
+    return RecordFilter.parse(given)
+
+
+def only_of(wanted: RecordFilter) -> str:
+    """Which database was looked at, where several hold records and none was named."""
+    others = [one for one in registry.databases() if one != wanted.alias]
+    if wanted.database or not others:
+        return ""
+    return f" Only those in {wanted.alias} (--database {' | '.join(others)}: the others)."
 
 
 def queues(command: BaseCommand, options: dict[str, Any]) -> None:
-    while True:
-        seen = status(options["backend"])
-        text = to_json(seen.queues) if options["json"] else _queue_table(seen)
-        if not options["watch"]:
-            command.stdout.write(text)
-            break
-        # Home, the page, and nothing below it.
-        command.stdout.write(text if options["json"] else f"\x1b[H\x1b[2J{text}")
-        command.stdout.flush()
+    if options["watch"]:
         try:
-            time.sleep(WATCH)
+            while True:
+                seen = status(options["backend"])
+                # Home, the page, and nothing below it; for programs a line a look.
+                page = f"\x1b[H\x1b[2J{_queue_table(seen)}"
+                told = to_json(seen.queues, is_one_line=True) if options["json"] else page
+                command.stdout.write(told)
+                command.stdout.flush()
+                time.sleep(WATCH)
         except KeyboardInterrupt:
             return
-    if not seen.broker:
-        raise CommandError("The broker does not serve.", returncode=FAILED)
+    seen = status(options["backend"])
+    command.stdout.write(to_json(seen.queues) if options["json"] else _queue_table(seen))
+    _require(seen.away)
+
+
+def _require(away: list[str]) -> None:
+    """What is known was printed all the same."""
+    if away:
+        raise CommandError(inert(" ".join(away)), returncode=FAILED)
 
 
 def workers(command: BaseCommand, options: dict[str, Any]) -> None:
     seen = status(options["backend"])
     if options["json"]:
         command.stdout.write(to_json(seen.workers))
+    if not seen.broker:
+        _require(seen.away)  # of workers only the broker knows
+    if options["json"]:
         return
     if not seen.workers:
         command.stdout.write("No worker. Start one: python manage.py runworker")
@@ -104,6 +128,8 @@ def records(command: BaseCommand, options: dict[str, Any]) -> None:
         edge = UUID(before) if before else None
     except ValueError:
         raise InvalidFilter(f"--before {before!r} is not the id of a record (a UUID).") from None
+    if not 1 <= options["limit"] <= MOST:
+        raise InvalidFilter(f"--limit must be from 1 to {MOST:,}; go on with --before.")
     wanted = filter_of(options)
     page = search(
         wanted,
@@ -115,7 +141,9 @@ def records(command: BaseCommand, options: dict[str, Any]) -> None:
     onward = page.newer if wanted.is_oldest_first else page.older
     if options["json"]:
         told = [_brief(record, now) for record in page.rows]
-        command.stdout.write(to_json({"records": told, "next": onward}))
+        command.stdout.write(
+            to_json({"records": told, "next": onward, "looked_to": page.looked_to})
+        )
         return
     rows = [
         [
@@ -134,9 +162,11 @@ def records(command: BaseCommand, options: dict[str, Any]) -> None:
     head = ("id", "state", "task", "queue", "priority", "attempt", "waited", "took", "worker")
     command.stdout.write(table(head, rows) if rows else "No record matches.")
     if page.looked_to is not None:
-        command.stdout.write(f"Looked back to {page.looked_to:%Y-%m-%d %H:%M:%S} only.")
+        command.stdout.write(f"Looked as far as {page.looked_to:%Y-%m-%d %H:%M:%S} only.")
     if onward is not None:
         command.stdout.write(f"More: --before {onward}")
+    if only_of(wanted):
+        command.stdout.write(only_of(wanted).strip())
 
 
 def _brief(record: TaskRecord, now: datetime) -> dict[str, Any]:
@@ -161,12 +191,14 @@ def _brief(record: TaskRecord, now: datetime) -> dict[str, Any]:
 def inspected(command: BaseCommand, options: dict[str, Any]) -> None:
     found = inspect(options["id"], options["backend"])
     command.stdout.write(to_json(found) if options["json"] else _inspection_text(found))
+    _require(found.away)
 
 
 def explained(command: BaseCommand, options: dict[str, Any]) -> None:
     found = inspect(options["id"], options["backend"])
     lines = [inert(sentence) for sentence in found.explain]
     command.stdout.write(to_json(found.explain) if options["json"] else "\n".join(lines))
+    _require(found.away)
 
 
 def _queue_table(seen: Status) -> str:
@@ -191,7 +223,7 @@ def _queue_table(seen: Status) -> str:
         *("in/s", "out/s", "oldest", "consumers"),
     )
     parts = [table(head, rows) if rows else "No queue yet. Enqueue something: my_task.enqueue()"]
-    parts += [f"{one.text} {one.cure}".rstrip() for one in seen.alarms]
+    parts += [inert(f"{one.text} {one.cure}".rstrip()) for one in seen.alarms]
     return "\n".join(parts)
 
 
@@ -207,7 +239,8 @@ def _progress_lines(found: Inspection) -> list[str]:
 
 
 def _inspection_text(found: Inspection) -> str:
-    parts = [found.id, *found.explain, *_progress_lines(found), ""]
+    explained = [inert(sentence) for sentence in found.explain]
+    parts = [found.id, *explained, *_progress_lines(found), ""]
     names = [*(found.row or {})]
     parts += [f"  {name:15} {inert((found.row or {})[name])}"[:300] for name in names]
     parts += ["", "The broker's message:" if found.broker else "The broker does not know it."]
@@ -215,7 +248,8 @@ def _inspection_text(found: Inspection) -> str:
         f"  {inert(name):15} {inert(text)}"[:300] for name, text in (found.broker or {}).items()
     ]
     if found.keys:
-        parts += ["", "Keys:", *(f"  {one.key}  {one.kind}  {one.value}" for one in found.keys)]
+        keys = [inert(f"  {one.key}  {one.kind}  {one.value}") for one in found.keys]
+        parts += ["", "Keys:", *keys]
     if found.position is not None:
         parts.append(f"Position in line: {found.position}")
     if found.lease is not None:
@@ -223,5 +257,6 @@ def _inspection_text(found: Inspection) -> str:
     if found.ttl is not None:
         parts.append(f"The message leaves in {duration(found.ttl)}")
     for one in found.differences:
-        parts.append(f"Differs: {one.name} is {one.row} in the row, {one.broker} in the broker")
+        text = f"Differs: {one.name} is {one.row} in the row, {one.broker} in the broker"
+        parts.append(inert(text))
     return "\n".join(parts)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -40,14 +40,15 @@ def _cell(value: object) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else inert(value)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, *, is_one_line: bool = False) -> str:
     """Indented; dataclasses as objects, times as ISO 8601."""
-    return json.dumps(value, indent=2, default=_plain)
+    return json.dumps(value, indent=None if is_one_line else 2, default=_plain)
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        # Not asdict(): it makes another Counter of a Counter, which counts its pairs.
+        return {one.name: getattr(value, one.name) for one in fields(value)}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, UUID):

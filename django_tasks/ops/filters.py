@@ -68,7 +68,7 @@ class RecordFilter:
                 text = _("%(name)s is no filter of records.") % {"name": repr(name)}
                 hint = _(" Did you mean %s?") % close[0] if close else ""
                 raise InvalidFilter(f"{text}{hint} {_('There are:')} {', '.join(names)}.")
-        made = cls(**{name: str(value).strip()[:500] for name, value in given.items()})
+        made = cls(**{name: _readable(name, value) for name, value in given.items()})
         made.alias  # noqa: B018 - each is said now, if it is wrong
         made.conditions()
         made.is_oldest_first  # noqa: B018
@@ -118,6 +118,8 @@ class RecordFilter:
                     + _("There are: %s.") % known
                 )
             found |= group or {word.upper()}
+        if self.state and not found:  # "," must not mean: any
+            raise InvalidFilter(_("%s is no state.") % repr(self.state))
         return frozenset({State.FAILED} if self.is_dead and not found else found)
 
     @property
@@ -208,6 +210,17 @@ class RecordFilter:
             return UUID(self.parent)
         except ValueError:
             raise InvalidFilter(_("%s is not the id of a record.") % repr(self.parent)) from None
+
+
+def _readable(name: str, value: object) -> str:
+    """Raises ``InvalidFilter`` for what a database could not even be asked (NUL, a lone surrogate:
+    a byte of a command line that is no UTF-8)."""
+    text = str(value).strip()[:500]
+    if any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text):
+        raise InvalidFilter(
+            _("%(name)s is %(value)s, which is no text.") % {"name": name, "value": ascii(text)}
+        )
+    return text
 
 
 def named(text: str) -> list[str]:

@@ -71,13 +71,20 @@ class Alarm:
 @dataclass(slots=True)
 class Status:
     """Everything the status page shows. ``broker``: version, memory (bytes), policy; ``outbox``:
-    seconds that the oldest committed call has waited for its push, None if none does."""
+    seconds that the oldest committed call has waited for its push, None if none does; ``away``:
+    what does not serve, and why, which is among the alarms too."""
 
     queues: list[QueueLine] = field(default_factory=list)
     workers: list[WorkerSeen] = field(default_factory=list)
     broker: dict[str, Any] = field(default_factory=dict)
     outbox: float | None = None
     alarms: list[Alarm] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+
+    def note_away(self, what: str, error: Exception) -> None:
+        text = f"{what}: {' '.join(str(error).split())[:300]}"
+        self.away.append(text)
+        self.alarms.append(Alarm(text))
 
 
 def status(alias: str = DEFAULT_ALIAS) -> Status:
@@ -88,14 +95,13 @@ def status(alias: str = DEFAULT_ALIAS) -> Status:
         try:
             _look_at_rows(database, found, dead)
         except DatabaseError as error:
-            found.alarms.append(
-                _away(_("The database %(database)r does not serve") % {"database": database}, error)
-            )
+            text = _("The database %(database)r does not serve")
+            found.note_away(text % {"database": database}, error)
     broker = get_broker(alias)
     try:
         _look_at_broker(broker, found, dead)
     except BrokerError as error:
-        found.alarms.append(_away(_("The broker does not serve"), error))
+        found.note_away(_("The broker does not serve"), error)
         found.queues = [_unknown_line(name, count) for name, count in sorted(dead.items())]
         return found
     found.alarms += _alarms(found)
@@ -185,10 +191,6 @@ def pause_text(line: QueueLine) -> str:
 
 def _unknown_line(name: str, dead: int) -> QueueLine:
     return QueueLine(name, 0, 0, 0, 0, dead, 0, False, 0, None, 0.0, 0.0, None)
-
-
-def _away(what: str, error: Exception) -> Alarm:
-    return Alarm(f"{what}: {' '.join(str(error).split())[:300]}")
 
 
 def _alarms(found: Status) -> list[Alarm]:

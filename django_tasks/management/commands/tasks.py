@@ -7,13 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 
 from django_tasks.calls import registry
-from django_tasks.errors import ResultNotFound, TaskQueueError
+from django_tasks.conf import DEFAULT_ALIAS
+from django_tasks.errors import BrokerError, InvalidSettings, ResultNotFound, TaskQueueError
+from django_tasks.framework import known_aliases
 from django_tasks.management import doing, looking
+from django_tasks.ops.words import inert
 
-UNKNOWN, FAILED = 1, 2
+UNKNOWN, FAILED, INTERRUPTED = 1, 2, 130
+DEEDS = ("retry", "cancel", "purge", "rebuild")  # on many; each may be repeated
+AFTERWARDS = " What was done until then stays; the command may be repeated."
 
 SUBCOMMANDS: dict[str, tuple[Callable[[BaseCommand, dict[str, Any]], None], str]] = {
     "queues": (looking.queues, "What every queue holds, and what is wrong."),
@@ -49,14 +54,13 @@ class Command(BaseCommand):
         of["records"].add_argument(
             "q",
             nargs="?",
-            default="",
             help="An id, a task, or key:value of arguments.",
         )
-        of["records"].add_argument("--limit", type=int, default=50, help="At most so many (50).")
+        of["records"].add_argument("--limit", type=int, default=50, help="1 to 1000 (50).")
         of["records"].add_argument("--before", default="", help="Go on behind this id.")
         for name in ("retry", "cancel"):
             of[name].add_argument("ids", nargs="*", help="Else all that match a filter.")
-            of[name].add_argument("--q", default="", help="A task, or key:value of its arguments.")
+            of[name].add_argument("--q", help="A task, or key:value of its arguments.")
             of[name].add_argument("--dry-run", action="store_true", help="Count, do nothing.")
         for name in ("records", "retry", "cancel"):
             looking.add_filters(of[name])
@@ -74,22 +78,46 @@ class Command(BaseCommand):
             "--minutes", type=float, default=None, help="Resume by itself after that long."
         )
         of["rebuild"].add_argument("--queue", default=None, help="One queue only (default: all).")
-        for one in of.values():
-            _add_common(one)
+        for name, one in of.items():
+            _add_common(name, one)
 
     def handle(self, *args: Any, subcommand: str, **options: Any) -> None:
         try:
-            registry.discover([options["backend"]])
+            alias = options.get("backend") or DEFAULT_ALIAS
+            if alias not in known_aliases():
+                known = ", ".join(sorted(known_aliases()))
+                raise InvalidSettings(f"TASKS has no alias {alias!r}. It has: {known}.")
+            self._import_tasks(alias)
             SUBCOMMANDS[subcommand][0](self, options)
+        except KeyboardInterrupt:
+            text = f"Interrupted.{AFTERWARDS if subcommand in DEEDS else ''}"
+            raise CommandError(text, returncode=INTERRUPTED) from None
         except ResultNotFound as error:
             raise CommandError(str(error), returncode=UNKNOWN) from error
         except TaskQueueError as error:
-            raise CommandError(str(error), returncode=FAILED) from error
+            is_midway = isinstance(error, BrokerError) and subcommand in DEEDS
+            text = f"{error}{AFTERWARDS if is_midway else ''}"
+            raise CommandError(text, returncode=FAILED) from error
         except DatabaseError as error:
-            line = " ".join(str(error).split())
+            line = inert(" ".join(str(error).split()))
             raise CommandError(f"The database does not serve: {line}", returncode=FAILED) from error
 
+    def _import_tasks(self, alias: str) -> None:
+        """A project whose tasks can't be imported needs a look, and a pause, all the more."""
+        try:
+            registry.discover([alias])
+        except TaskQueueError:
+            raise  # settings, options: a word of ours says what to change
+        except Exception as error:
+            line = inert(f"{type(error).__name__}: {error}")
+            self.stderr.write(f"The tasks can't all be imported: {line}")
 
-def _add_common(parser: ArgumentParser) -> None:
+
+def _add_common(name: str, parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print JSON, for programs.")
-    parser.add_argument("--backend", default="default", help="Alias of TASKS (default: default).")
+    if name in ("retry", "cancel"):
+        text = "Only what this alias of TASKS enqueued (default: any)."
+        parser.add_argument("--backend", default=None, help=text)
+    elif name != "records":
+        text = "Alias of TASKS (default: default)."
+        parser.add_argument("--backend", default=DEFAULT_ALIAS, help=text)
