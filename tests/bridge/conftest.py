@@ -11,6 +11,7 @@ from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
 from tests import databases
 from tests.bridge.steps import Interrupted
+from tests.ops.conftest import take_table_away as take_table_away
 
 
 @pytest.fixture

@@ -10,18 +10,26 @@ from typing import TextIO
 import pytest
 
 from tests.bridge.conftest import other_database as other_database
+from tests.ops.conftest import hands as hands
 from tests.ops.conftest import take_table_away as take_table_away
 
 
 class Terminal:
-    """A real pseudo-terminal as stdin and stderr; what a person types is ready before it is read."""
+    """A real pseudo-terminal as stdin and stderr; what is typed is ready before it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
         self.person, end = os.openpty()
         self.stdin: TextIO = os.fdopen(end, "r")
         self.stderr: TextIO = os.fdopen(os.dup(end), "w")
 
+    def attach(self) -> None:
+        """In the test itself: pytest has a stderr of its own for each phase."""
+        self.monkeypatch.setattr(sys, "stdin", self.stdin)
+        self.monkeypatch.setattr(sys, "stderr", self.stderr)
+
     def type(self, text: str) -> None:
+        self.attach()
         os.write(self.person, text.encode())
 
     def shows(self) -> str:
@@ -43,8 +51,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    made = Terminal()
-    monkeypatch.setattr(sys, "stdin", made.stdin)
-    monkeypatch.setattr(sys, "stderr", made.stderr)
+    made = Terminal(monkeypatch)
     yield made
+    monkeypatch.undo()
     made.close()
