@@ -12,8 +12,10 @@ from django_tasks.calls.task import django_task
 from django_tasks.ops import control
 from django_tasks.ops.filters import RecordFilter
 
+FIRST = 100  # it may be the backlog of their own queue that they are to take away
 
-@django_task(takes_context=True, retries=3)
+
+@django_task(takes_context=True, retries=3, priority=FIRST)
 def carry_out(
     context: TaskContext,
     deed: str,
@@ -37,7 +39,7 @@ def carry_out(
     return _told(done)
 
 
-@django_task(takes_context=True, retries=3)
+@django_task(takes_context=True, retries=3, priority=FIRST)
 def purge(context: TaskContext, queue: str, by: str, reason: str, alias: str) -> dict[str, Any]:
     """Cancel all that waits in a queue, with progress."""
     done = control.purge(
