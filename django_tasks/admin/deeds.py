@@ -167,7 +167,9 @@ class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
         context = {
             **self.admin_site.each_context(request),
             "title": str(NAMES[deed]),
+            "original": str(NAMES[deed]),
             "opts": self.opts,
+            "has_view_permission": True,
             "media": self.media + form.media,
             "deed": deed.value,
             "form": form,

@@ -105,7 +105,9 @@ class QueueDeeds(admin.ModelAdmin):  # type: ignore[type-arg]
         context = {
             **self.admin_site.each_context(request),
             "title": f"{NAMES[deed]}: {queue}",
+            "original": f"{NAMES[deed]}: {queue}",
             "opts": self.opts,
+            "has_view_permission": True,
             "media": self.media,
             "deed": deed,
             "name": NAMES[deed],

@@ -112,7 +112,7 @@ def open_page(
     opened: list[Window] = []
 
     def open_page(
-        path: str, role: str = "chief", look: Look = PLAIN, *, refused: int = 0
+        path: str, role: str = "chief", look: Look = PLAIN, *, refused: int = 0, press: str = ""
     ) -> Window:
         context = chromium.new_context(
             base_url=living.address,
@@ -131,6 +131,8 @@ def open_page(
         assert answer.status == (refused or 200), window.page.content()
         if role != "visitor":
             assert window.page.url == f"{living.address}{path}"
+        if press:
+            window.press(press)
         return window
 
     yield open_page

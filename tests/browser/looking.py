@@ -31,10 +31,12 @@ USABLE = """const usable = () => [...(document.querySelector("#content") || docu
   .filter(one => !one.disabled && one.checkVisibility({visibilityProperty: true}));
 """
 INTERACTIVE = f"() => {{ {USABLE} return usable().map(one => one.outerHTML.slice(0, 120)); }}"
-# In the page: which of them has the focus, and whether it looks otherwise than without it.
-FOCUSED = f"""() => {{ {USABLE}
+# In the page: which of them has the focus, and whether it looks otherwise than without it. Of those
+# seen before only which: a field of a time has several stops, and to focus it anew is the first.
+FOCUSED = f"""seen => {{ {USABLE}
   const one = document.activeElement, index = usable().indexOf(one);
   if (index < 0) return null;
+  if (seen.includes(index)) return [index, false];
   const look = () => {{
     const style = getComputedStyle(one);
     return [style.outlineStyle === "none" ? "" : style.outline, style.boxShadow, style.borderColor,
@@ -46,6 +48,13 @@ FOCUSED = f"""() => {{ {USABLE}
   one.focus({{focusVisible: true}});
   return [index, focused !== plain];
 }}"""
+
+
+# In the page: it has been drawn anew, and no colour is on its way to another.
+SETTLED = """async () => {
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+  await Promise.allSettled(document.getAnimations().map(one => one.finished));
+}"""
 
 
 def expect(locator: Locator) -> Any:
@@ -112,6 +121,11 @@ class Window:
         """Look at it otherwise; it stays open."""
         self.page.emulate_media(color_scheme=look.scheme)
         self.page.set_viewport_size({"width": look.width, "height": 800})
+        self.page.evaluate(SETTLED)
+
+    def press(self, name: str) -> None:
+        """The button or the input of that name."""
+        self.page.locator("#content").get_by_role("button", name=name, exact=True).click()
 
     # -- what it shows -----------------------------------------------------------------------
 
@@ -170,7 +184,7 @@ class Window:
             if len(reached) == len(elements):
                 break
             self.page.keyboard.press("Tab")
-            found = self.page.evaluate(FOCUSED)
+            found = self.page.evaluate(FOCUSED, list(reached))
             if found:
                 reached[found[0]] = reached.get(found[0], False) or found[1]
         return [

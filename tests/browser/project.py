@@ -16,7 +16,12 @@ from tests.worker.running import MODULES, ROOT, Site
 
 READS = ("view_queue", "view_taskrecord", "view_taskattempt")
 # Who looks → what he may, None: everything. A "visitor" has not logged in.
-ROLES: dict[str, tuple[str, ...] | None] = {"chief": None, "reader": READS, "stranger": ()}
+ROLES: dict[str, tuple[str, ...] | None] = {
+    "chief": None,
+    "reader": READS,
+    "retrier": (*READS, "retry_taskrecord"),
+    "stranger": (),
+}
 
 
 @dataclass
@@ -28,7 +33,8 @@ class Project(Site):
     address: str = ""
 
     def __post_init__(self) -> None:
-        self.tasks = {"MODULES": [*MODULES, "tests.browser.shop_tasks"], **self.tasks}
+        given = {"MODULES": [*MODULES, "tests.browser.shop_tasks"], "RELEASE": "2026.11.3"}
+        self.tasks = {**given, **self.tasks}
         super().__post_init__()
 
     def environment(self) -> dict[str, str]:

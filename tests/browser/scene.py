@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django_tasks.models import TaskRecord
 from django_tasks.ops.control import pause
@@ -21,34 +23,51 @@ HOSTILE = (
 
 @dataclass(frozen=True)
 class Scene:
-    """The ids of records, by what is to be seen of them."""
+    """The ids of records, by what is to be seen of them. ``succeeded``: it enqueued others;
+    ``failed``: one of these, after two runs; ``dead``: a dead letter."""
 
     running: str
     failed: str
     succeeded: str
     ready: str
     scheduled: str
+    dead: str
     hostile: str
 
 
 def play(project: Project) -> Scene:
     """One worker of payments and reports; nobody takes mail; imports is paused."""
     charge, mail = shop_tasks.charge_card, shop_tasks.send_invoice
-    failed = charge.enqueue(1042, why="card 4711 expired")
-    hostile = charge.enqueue(1043, why=HOSTILE)
-    succeeded = charge.enqueue(1044)
+    refused = charge.enqueue(1042, why="card 4711 expired")
+    hostile = charge.using(queue="reports").enqueue(1043, why=HOSTILE)
     running = shop_tasks.render_catalogue.enqueue("summer")
     scheduled = mail.using(run_after=timedelta(hours=3)).enqueue(7)
     ready = [mail.enqueue(order) for order in range(1, 6)][-1]
     mail.using(queue="imports").enqueue(1)
     pause("imports", by="anna", reason="bank holiday")
+    succeeded = order(project, 1044)
     project.start("payments", "reports", "--processes", "2")
     project.wait_for("began summer")
-    for result in (failed, hostile, succeeded):
+    dead = shop_tasks.resize_photos.enqueue("/media/photos/2026")
+    for result in (refused, hostile, dead):
         project.record(result)
+    failed = wait_until(
+        TaskRecord.objects.filter(task_name=shop_tasks.book_parcel.task_name).failed().first,
+        20,
+        "the parcel could not be booked",
+    )
     wait_until(lambda: not TaskRecord.objects.pending().exists(), 20, "all rows are mirrored")
-    results = (running, failed, succeeded, ready, scheduled, hostile)
+    results: list[Any] = [running, failed, succeeded, ready, scheduled, dead, hostile]
     return Scene(*(str(result.id) for result in results))
+
+
+def order(project: Project, number: int) -> TaskRecord:
+    """A customer orders: a request of the site enqueues ``take_order``."""
+    request = urllib.request.Request(
+        f"{project.address}/shop/order/{number}/", headers={"X-Request-ID": "a3f9c2e1"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return TaskRecord.objects.get(pk=answer.read().decode())
 
 
 STATUS = "/admin/django_tasks/queue/"
@@ -59,12 +78,32 @@ def record_page(which: str) -> Callable[[Scene], str]:
     return lambda scene: f"{RECORDS}{getattr(scene, which)}/change/"
 
 
+def fixed(path: str) -> Callable[[Scene], str]:
+    return lambda scene: path
+
+
 # Every page of the console; a new one is one line here.
 PAGES: dict[str, Callable[[Scene], str]] = {
-    "status": lambda scene: STATUS,
-    "records": lambda scene: RECORDS,
+    "status": fixed(STATUS),
+    "queue-pause": fixed(f"{STATUS}deed/pause/?queue=mail"),
+    "queue-resume": fixed(f"{STATUS}deed/resume/?queue=imports"),
+    "queue-purge": fixed(f"{STATUS}deed/purge/?queue=mail"),
+    "records": fixed(RECORDS),
+    "records-filtered": fixed(f"{RECORDS}?state=final&queue=payments&since=today"),
+    "records-view": fixed(f"{RECORDS}?dead=1"),
+    "records-empty": fixed(f"{RECORDS}?state=EXPIRED"),
+    "records-refused": fixed(f"{RECORDS}?state=LOST&since=noon"),
     "record-running": record_page("running"),
     "record-failed": record_page("failed"),
+    "record-succeeded": record_page("succeeded"),
     "record-ready": record_page("ready"),
+    "record-dead": record_page("dead"),
     "record-hostile": record_page("hostile"),
+    "deed-retry": fixed(f"{RECORDS}deed/retry/?task=shop.tasks.charge_card"),
+    "deed-reschedule": fixed(f"{RECORDS}deed/reschedule/?queue=mail"),
+    "deed-prioritize": fixed(f"{RECORDS}deed/prioritize/?queue=mail"),
+    "deed-discard": fixed(f"{RECORDS}deed/discard/?dead=1"),
+    "deed-cancel": record_page("ready"),
 }
+# Where the page is behind a button of the one above.
+PRESSED = {"deed-cancel": "Cancel"}

@@ -23,5 +23,10 @@ if django.VERSION >= (6,):
     _POLICE = "django.middleware.csp.ContentSecurityPolicyMiddleware"
 else:
     _POLICE = "tests.browser.policy.PolicyMiddleware"
-MIDDLEWARE = [_POLICE, *_MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+MIDDLEWARE = [
+    "django_tasks.request_middleware",
+    _POLICE,
+    *_MIDDLEWARE,
+    "django.middleware.locale.LocaleMiddleware",
+]
 TIME_ZONE = "UTC"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.conftest import OpenPage
 from tests.browser.looking import LOOKS, Look, expect
-from tests.browser.scene import PAGES, STATUS, Scene
+from tests.browser.scene import PAGES, PRESSED, STATUS, Scene
 
 pytestmark = pytest.mark.browser
 # Colours differ by scheme and what is shown by width; so these two see what axe could find.
@@ -18,7 +18,7 @@ BY_AXE = (Look("light", 1280), Look("dark", 400))
 def test_a_page_is_whole_and_accessible_however_it_is_looked_at(
     open_page: OpenPage, scene: Scene, name: str
 ) -> None:
-    window = open_page(PAGES[name](scene))
+    window = open_page(PAGES[name](scene), press=PRESSED.get(name, ""))
 
     wrong = []
     for look in LOOKS:
@@ -31,8 +31,17 @@ def test_a_page_is_whole_and_accessible_however_it_is_looked_at(
     assert wrong == []
 
 
-@pytest.mark.parametrize("look", [Look(width=400), Look("dark", 1280)], ids=str)
-@pytest.mark.parametrize("name", ["status", "record-failed"])
+@pytest.mark.parametrize(
+    ("name", "look"),
+    [
+        ("status", Look("dark", 1280)),
+        ("queue-purge", Look(width=400)),
+        ("records-filtered", Look(width=400)),
+        ("record-failed", Look("dark", 1280)),
+        ("deed-reschedule", Look("dark", 400)),
+    ],
+    ids=str,
+)
 def test_the_keyboard_reaches_all_of_a_page_and_is_seen_to(
     open_page: OpenPage, scene: Scene, name: str, look: Look
 ) -> None:

@@ -1,10 +1,13 @@
-"""Two admin sites, as a project may have; and a page that has every fault a browser can tell."""
+"""Two admin sites, as a project may have; a shop's own page; and one that has every fault a browser
+can tell."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+
+from tests.browser import shop_tasks
 
 FAULTY = """<!DOCTYPE html><html><head><title>faulty</title></head><body>
 <p onclick="0" style="color: #ccc; background: #fff">hardly to be read</p>
@@ -29,6 +32,11 @@ def faulty_script(request: HttpRequest) -> HttpResponse:
     return HttpResponse(script, content_type="text/javascript")
 
 
+def order(request: HttpRequest, number: int) -> HttpResponse:
+    """What a shop does all day: the answer is the id of the record."""
+    return HttpResponse(str(shop_tasks.take_order.enqueue(number).id))
+
+
 class Console(admin.AdminSite):
     """A site of a project's own, under another name, with the same pages."""
 
@@ -45,6 +53,7 @@ urlpatterns = [
     path(
         "favicon.ico", lambda request: HttpResponse(status=204)
     ),  # a browser asks for it, unbidden
+    path("shop/order/<int:number>/", order, name="order"),
     path("faulty/", faulty),
     path("faulty.js", faulty_script),
 ]
