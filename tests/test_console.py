@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from model_bakery import baker
 
+from django_tasks.bridge.mirror import mirror
 from django_tasks.broker import Broker, get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
@@ -46,6 +48,15 @@ def shown(client: Client, name: str, *arguments: Any) -> str:
 
 
 # -- queue status ------------------------------------------------------------------------------
+
+
+def test_it_says_how_far_the_rows_are_behind(client: Client, queue: TaskSettings) -> None:
+    add.enqueue(1, 2)
+    assert re.search(r"rows are [0-9.]+ s behind", shown(client, STATUS))
+
+    mirror(get_broker(), "default", "default")
+
+    assert "all rows are up to date" in shown(client, STATUS)
 
 
 def test_it_shows_each_queue_and_the_command_that_helps(

@@ -81,6 +81,13 @@ class Status:
     alarms: list[Alarm] = field(default_factory=list)
     away: list[str] = field(default_factory=list)
 
+    @property
+    def mirror_lag(self) -> float | None:
+        """Seconds that the queue most behind has changed and its rows do not say so; None if all
+        rows are up to date."""
+        lags = [line.mirror_lag_seconds for line in self.queues]
+        return max((lag for lag in lags if lag is not None), default=None)
+
     def note_away(self, what: str, error: Exception) -> None:
         text = f"{what}: {' '.join(str(error).split())[:300]}"
         self.away.append(text)
