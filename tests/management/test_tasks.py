@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from typing import Any
 
@@ -12,7 +13,9 @@ from django.db import DatabaseError
 
 from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
+from django_tasks.management.commands.tasks import SUBCOMMANDS, Command
 from django_tasks.models import TaskRecord
+from tests.wheels import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -90,3 +93,17 @@ def test_a_queue_that_can_not_be_is_code_2(queue: TaskSettings) -> None:
         rebuild("--queue", "no:name")
 
     assert raised.value.returncode == 2
+
+
+def test_the_page_tells_every_subcommand_and_option() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    parser = Command().create_parser("manage.py", "tasks")
+    [chosen] = [one for one in parser._actions if one.dest == "subcommand"]
+    parsers: dict[str, Any] = dict(chosen.choices or {})
+
+    assert set(parsers) == set(SUBCOMMANDS)
+    for name, one in parsers.items():
+        assert re.search(rf"^## .*`tasks {name}\b", page, re.MULTILINE), name
+        options = {text for action in one._actions for text in action.option_strings}
+        told = {text for text in options if re.search(rf"{text}\b", page)}
+        assert options - told == {"-h", "--help"} - told, name
