@@ -13,14 +13,20 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
+from django_tasks.bridge.deeds import Deed
 from django_tasks.broker import get_broker
 from django_tasks.conf import TaskSettings
+from django_tasks.models import TaskRecord
 from django_tasks.ops.control import pause
 from tests.tasks import add
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # What is the same in every language: names, units, what a task or a server supplied.
 SAME = set("mail imports tests tasks add s min h d MB kB GB bytes Valkey noeviction anna".split())
+# What the two stores call their own things, on a record's page.
+STORED = set("PENDING READY FAILED status revision fence round attempt lost default".split())
+STORED |= set("hash sorted set fields".split())
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MARKED = re.compile(r"⟦[^⟦⟧]*⟧")
 
 
@@ -67,3 +73,43 @@ def test_every_word_of_queue_status_can_be_translated(queue: TaskSettings, marki
     assert unmarked(empty) == set()
     assert unmarked(main.partition("<footer")[0]) == set()
     assert unmarked("<p>plain ⟦but ⟦nested⟧ marked⟧</p>") == {"plain"}
+
+
+def main_of(client: Client, path: str) -> str:
+    """What is ours of a page."""
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return str(
+        answer.content.decode().partition('<div id="content-main">')[2].partition("<footer")[0]
+    )
+
+
+def test_every_word_of_records_and_deeds_can_be_translated(
+    queue: TaskSettings, marking: None
+) -> None:
+    client = Client()
+    client.force_login(User.objects.create(username="ada", is_staff=True, is_superuser=True))
+    waiting = add.using(queue="mail").enqueue(1, 2)
+    failed = add.using(queue="imports").enqueue(1, 2)
+    get_broker().settle()
+    TaskRecord.objects.filter(pk=failed.id).update(
+        status="FAILED",
+        error_class="mail",
+        error_message="mail",
+        traceback="mail",
+        parent_id=waiting.id,
+    )
+    records = reverse("admin:django_tasks_taskrecord_changelist")
+    queues = reverse("admin:django_tasks_queue_changelist")
+    paths = [
+        records,
+        f"{records}?state=EXPIRED",
+        *(f"{records}{result.id}/change/" for result in (waiting, failed)),
+        *(f"{records}deed/{deed.value}/?queue=mail" for deed in Deed),
+        *(f"{queues}deed/{deed}/?queue=mail" for deed in ("pause", "resume", "purge")),
+    ]
+
+    shown = [ID.sub(" ", main_of(client, path)) for path in paths]
+
+    assert all("⟦" in one for one in shown)
+    assert sorted({word for one in shown for word in unmarked(one)} - STORED) == []

@@ -118,7 +118,11 @@ class RecordList(ChangeList):
         kept = {"database": query.pop("database")} if "database" in query else {}
         found: list[tuple[object, dict[str, str]]] = [(_("All"), {}), *VIEWS.values()]
         return [
-            {"title": title, "url": "?" + urlencode({**asked, **kept}), "is_this": asked == query}
+            {
+                "title": title,
+                "url": "?" + urlencode({**asked, **kept}),
+                "is_this": asked == query and not self.refused,
+            }
             for title, asked in found
         ]
 

@@ -33,8 +33,8 @@ class Project(Site):
     address: str = ""
 
     def __post_init__(self) -> None:
-        given = {"MODULES": [*MODULES, "tests.browser.shop_tasks"], "RELEASE": "2026.11.3"}
-        self.tasks = {**given, **self.tasks}
+        shop = {"PREFIX": "shop", "RELEASE": "2026.11.3"}  # it has its server for itself
+        self.tasks = {"MODULES": [*MODULES, "tests.browser.shop_tasks"], **shop, **self.tasks}
         super().__post_init__()
 
     def environment(self) -> dict[str, str]:

@@ -99,6 +99,7 @@ PAGES: dict[str, Callable[[Scene], str]] = {
     "record-ready": record_page("ready"),
     "record-dead": record_page("dead"),
     "record-hostile": record_page("hostile"),
+    "record-history": lambda scene: f"{RECORDS}{scene.failed}/history/",
     "deed-retry": fixed(f"{RECORDS}deed/retry/?task=shop.tasks.charge_card"),
     "deed-reschedule": fixed(f"{RECORDS}deed/reschedule/?queue=mail"),
     "deed-prioritize": fixed(f"{RECORDS}deed/prioritize/?queue=mail"),

@@ -36,7 +36,7 @@ def test_a_picture_is_taken(open_page: OpenPage, scene: Scene, tmp_path: Path, n
     clip = None
     if end not in ("", "html"):
         bottom = window.find(end).evaluate("one => one.getBoundingClientRect().bottom + scrollY")
-        clip = {"x": 0, "y": 0, "width": look.width, "height": bottom + 15}
+        clip = {"x": 0, "y": 0, "width": look.width, "height": bottom + 40}
     window.page.screenshot(path=folder / name, full_page=bool(end), clip=clip)
 
     assert 10_000 < (folder / name).stat().st_size < 150_000
@@ -46,7 +46,7 @@ def test_a_picture_of_what_is_where_is_taken(
     open_page: OpenPage, scene: Scene, tmp_path: Path
 ) -> None:
     folder = Path(os.environ.get("UNCUT_SCREENSHOTS") or tmp_path)
-    window = open_page(PAGES["record-running"](scene), look=Look(width=1000))
+    window = open_page(PAGES["record-running"](scene))
     window.find("div:has(> table > #uncut-raw)").evaluate("one => one.remove()")
 
     window.find("section:has(#uncut-where)").screenshot(path=folder / "record-where.png")
