@@ -34,6 +34,7 @@ ifeq ($(SCENARIO),)
 	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q --timeout 1800 tests/broker/test_machine.py
 endif
 	@$(BIN)/python -m pytest -q -s -m faults tests/faults tests/worker/test_atomic.py \
+		tests/worker/test_cancel_races.py \
 		$(if $(SCENARIO),-k "$(SCENARIO)")
 
 # make bench CASES="never-1 idle*" runs some of them, QUICK=1 a smoke test; docs/benchmarks.md

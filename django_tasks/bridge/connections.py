@@ -47,10 +47,12 @@ def left_open(outer: frozenset[str]) -> list[str]:
     ]
 
 
-def end_run(outer: frozenset[str]) -> None:
-    """As ``begin_run``; what the run left in a transaction is closed, and so rolled back."""
+def end_run(outer: frozenset[str], *, is_cut: bool = False) -> None:
+    """As ``begin_run``; what the run left in a transaction is closed, and so rolled back.
+    ``is_cut``: a signal's exception may have come between a query and its answer, which the next
+    run would take for its own: every connection is closed."""
     if _here.connections:
-        _care(outer)
+        _care(outer, is_cut=is_cut)
 
 
 def open_transactions() -> list[str]:
@@ -73,13 +75,15 @@ def usable(database: str) -> Any:
     return connection
 
 
-def _care(outer: frozenset[str]) -> None:
+def _care(outer: frozenset[str], *, is_cut: bool = False) -> None:
     for connection in _here.connections:
         if connection.alias in outer:
             continue
         if connection.in_atomic_block:
             # Closed as it is, Django would take it for "closed in a transaction" for ever.
             connection.in_atomic_block = False
+            connection.close()
+        elif is_cut:
             connection.close()
         else:
             connection.close_if_unusable_or_obsolete()

@@ -51,7 +51,8 @@ class _Coroutine:
             raise
 
 
-fence = 0  # of the run whose body is being executed; 0 between bodies
+_fence = 0  # of the run whose body is being executed; 0 between bodies
+_asked = 0  # of the run that was last asked to end
 _coroutine: _Coroutine | None = None  # that it is executed in
 
 
@@ -59,8 +60,11 @@ def obey(board: Board) -> None:
     """From now on the signal ends the run that the board names."""
 
     def end_run(*_: object) -> None:
-        if not fence or board.cancelled != fence:
-            return  # it ended by itself meanwhile
+        global _fence, _asked
+        _asked = board.cancelled
+        if not _fence or _asked != _fence:
+            return  # it ended by itself meanwhile, or did not begin yet: call() looks
+        _fence = 0  # once: another signal, whoever sends it, is nothing to a task that tidies up
         if _coroutine is None:
             raise RunCancelled(TOLD)
         _coroutine.cancel()
@@ -68,14 +72,21 @@ def obey(board: Board) -> None:
     signal.signal(SIGNAL, end_run)
 
 
-def call(of: int, body: Callable[[], Any]) -> Any:
-    """``body()``, which a cancel of the run with the fence ``of`` ends by an exception."""
-    global fence
-    fence = of
+def call(fence: int, body: Callable[[], Any]) -> Any:
+    """``body()``, which a cancel of the run with this fence ends by an exception."""
+    global _fence
     try:
+        _fence = fence
+        if _asked == fence:  # told after it was put on the board, and before this line
+            raise RunCancelled(TOLD)
         return body()
     finally:
-        fence = 0
+        _fence = 0
+
+
+def was_asked(fence: int) -> bool:
+    """Whether the run with this fence was told to end, however it did."""
+    return _asked == fence
 
 
 def call_coroutine(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

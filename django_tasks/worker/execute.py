@@ -34,8 +34,8 @@ from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTas
 from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
-from django_tasks.worker import cancellation
 from django_tasks.worker.atomic import LATER, CommitUnknown, RowDecides, run_atomically
+from django_tasks.worker.cancellation import call, call_coroutine, was_asked
 from django_tasks.worker.telling import error_fields, line_of, logged
 
 logger = logging.getLogger("django_tasks.worker")
@@ -128,7 +128,7 @@ def execute(
         outcome = _told(run, error)
     finally:
         running.reset(token)
-        end_run(outer)
+        end_run(outer, is_cut=was_asked(message.fence))
         if run.reporter is not None:
             run.reporter.end()
     return outcome
@@ -200,17 +200,12 @@ def _call(run: Run) -> Any:
     task = run.task
     body = partial(task.call, *args, **run.kwargs)
     if _is_coroutine(task.func):
-        body = partial(cancellation.call_coroutine, task.acall, *args, **run.kwargs)
+        body = partial(call_coroutine, task.acall, *args, **run.kwargs)
     plan = plan_of(run.settings.middleware)
     for applies, _ in plan.executes:
         if applies is None or applies(run):
-            body = partial(cancellation.call, run.message.fence, body)
-            return execute_through(plan, run, body)
-    cancellation.fence = run.message.fence  # cancellation.call, written out
-    try:
-        return body()
-    finally:
-        cancellation.fence = 0
+            return execute_through(plan, run, partial(call, run.message.fence, body))
+    return call(run.message.fence, body)
 
 
 def _succeeded(run: Run, value: Any) -> Outcome:

@@ -36,6 +36,7 @@ class Child:
     unread: dict[tuple[str, str], int] = field(default_factory=dict)
     # Runs that were cancelled and go on: (id, fence) → monotonic time of the kill.
     ending: dict[tuple[str, int], float] = field(default_factory=dict)
+    killed_for: set[tuple[str, int]] = field(default_factory=set)  # those that it was killed for
     # What was given back or reported for it, though its board still shows it.
     spoken_for: set[tuple[str, int]] = field(default_factory=set)
     told: int = 0  # up to which of its words on progress the broker has them
@@ -49,6 +50,11 @@ class Death:
     held: list[Held]
     how: str  # "SIGKILL", "exit code 1"
     last_words: Told | None = None
+    killed_for: set[tuple[str, int]] = field(default_factory=set)
+
+    def is_guilty(self, one: Held) -> bool:
+        """Of its death: whoever was begun while we killed its process for another is not."""
+        return not self.killed_for or (one.id, one.fence) in self.killed_for
 
 
 @dataclass(slots=True)
@@ -160,12 +166,10 @@ class Heart:
         which is replaced: its reap finds the message cancelled."""
         now = time.monotonic()
         for child in self.children.values():
-            running = {
-                (one.id, one.fence)
-                for one in child.board.read()
-                if one.is_running and one.queue == queue and (one.id, one.fence) in cancels
-            }
-            for run in running:
+            lines = [one for one in child.board.read() if one.is_running]
+            known = {(one.id, one.fence) for one in lines}
+            child.ending = {run: end for run, end in child.ending.items() if run in known}
+            for run in (known & cancels.keys()) if cancels else ():
                 is_hard = cancels[run] == "hard"
                 if run not in child.ending:
                     child.ending[run] = now + self.cancel_grace
@@ -179,6 +183,7 @@ class Heart:
                         run[0],
                         extra={"message_id": run[0], "queue": queue},
                     )
+                    child.killed_for.add(run)
                     kill(child.pid, signal.SIGKILL)
 
     def speak_for_the_stuck(self) -> None:
@@ -231,9 +236,10 @@ class Heart:
                 self._send_progress([(death.consumer, last)])
             for queue in self.queues:
                 running = [one for one in death.held if one.is_running and one.queue == queue]
-                if self.is_stopping and running:
-                    self._give_back_stopped(queue, death.consumer, running)
-                    running = []
+                ours = [one for one in running if self.is_stopping or not death.is_guilty(one)]
+                if ours:
+                    self._give_back_stopped(queue, death.consumer, ours)
+                    running = [one for one in running if one not in ours]
                 ids = [one.id for one in running]
                 self.broker.reap(queue, death.consumer, ids, death.how)
             self.deaths.pop(0)

@@ -15,7 +15,7 @@ from django.db import connections
 logger = logging.getLogger("django_tasks.worker")
 
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def fork(live: Callable[[], None]) -> int:
@@ -34,6 +34,9 @@ def fork(live: Callable[[], None]) -> int:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor decides
+        # Until the child obeys it (cancellation.py) it would be the end. No SIG_IGN: programs that
+        # a task starts would inherit that.
+        signal.signal(signal.SIGUSR1, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         end_with_parent(parent)
         live()

@@ -203,7 +203,8 @@ class Supervisor:
     def _note_death(self, child: Child, status: int) -> None:
         held, last_words = child.board.read(), child.board.told()
         child.board.close()
-        self.deaths.append(Death(child.consumer, held, reason_of(status), last_words))
+        death = Death(child.consumer, held, reason_of(status), last_words, child.killed_for)
+        self.deaths.append(death)
         running = [one.id for one in held if one.is_running]
         if status or running:  # os._exit(0) in a task is a death too
             logger.warning(

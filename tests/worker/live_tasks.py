@@ -383,6 +383,8 @@ def _on_finished(sender: Any, task_result: Any, **_: Any) -> None:
             f"signal finished {task_result.id} {task_result.status}"
             f" {task_result.errors[0].exception_class_path}"
         )
+    elif task_result.state == "CANCELLED":
+        note(f"signal finished {task_result.id} {task_result.status} ")
     else:
         note(f"signal finished {task_result.id} {task_result.status} {task_result.return_value}")
 
