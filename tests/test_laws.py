@@ -18,7 +18,7 @@ from django_tasks.broker import Broker
 from django_tasks.broker.message import Outcome
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
-from django_tasks.states import State
+from django_tasks.states import FINAL, State
 from django_tasks.worker.board import Board
 from django_tasks.worker.burst import burst
 from django_tasks.worker.child import Consumer
@@ -33,7 +33,7 @@ def places(broker: Broker, client: Any, record_id: str) -> list[str]:
     sets = {"ready": keys.ready, "scheduled": keys.scheduled, "unacked": keys.unacked}
     found = [name for name, key in sets.items() if client.zscore(key, record_id) is not None]
     state = client.hget(keys.message(record_id), "state")
-    return found + (["finished"] if state in ("SUCCESSFUL", "FAILED") else [])
+    return found + (["finished"] if state in FINAL else [])
 
 
 def test_law_1_a_message_is_in_exactly_one_place(broker: Broker, redis_client: Any) -> None:
@@ -61,6 +61,28 @@ def test_law_1_a_message_is_in_exactly_one_place(broker: Broker, redis_client: A
     look()
 
     assert seen == [["ready"], ["unacked"], ["ready"], ["scheduled"], ["ready"], ["finished"]]
+
+
+def test_law_1_what_is_cancelled_or_moved_is_in_exactly_one_place(
+    broker: Broker, redis_client: Any
+) -> None:
+    waits, runs = make_message(), make_message()
+    broker.beat(["mail"], ["a"], register=True)
+    broker.push("mail", [runs])
+    [held] = broker.claim("mail", "a")
+    broker.push("mail", [waits])
+
+    moved = []
+    for change in ({"at": 4e9}, {"priority": 5}, {"priority": "front"}):
+        broker.move("mail", [(waits.id, 1)], **change)
+        moved.append(places(broker, redis_client, waits.id))
+    broker.cancel("mail", [(waits.id, 1, ""), (runs.id, 1, "")])
+    cancelled = [places(broker, redis_client, one.id) for one in (waits, runs)]
+    broker.give_back("mail", "a", [(held.id, held.fence, "")])
+
+    assert moved == [["scheduled"], ["scheduled"], ["ready"]]
+    assert cancelled == [["finished"], ["unacked"]]
+    assert places(broker, redis_client, runs.id) == ["finished"], "it goes no further"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,6 +157,23 @@ def test_law_5_the_broker_forgets_nothing_the_database_does_not_know(queue: Task
     assert (record.status, record.return_value) == (State.SUCCESSFUL, 3)
     assert broker.dirty("default", "default") == []
     assert broker.client.ttl(broker.keys("default").message(result.id)) > 0
+
+
+def test_law_5_a_cancelled_message_never_runs_again_in_that_round(broker: Broker) -> None:
+    known, unknown = make_message(database="default"), make_message(database="default")
+    broker.beat(["mail"], ["a"], register=True)
+    broker.push("mail", [known])
+    [held] = broker.claim("mail", "a")
+
+    broker.cancel("mail", [(known.id, 1, "default"), (unknown.id, 1, "default")])
+    broker.ack("mail", "a", [Outcome(held, "retried", delay=0.0)])
+
+    assert broker.push("mail", [known, unknown], is_delivery=True) == [0, 0]
+    assert broker.claim("mail", "a", 2) == []
+    assert set(broker.dirty("mail", "default")) == {known.id, unknown.id}
+    known.round = 2
+    assert broker.push("mail", [known]) == [1]
+    assert [one.id for one in broker.claim("mail", "a", 2)] == [known.id]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,11 +13,11 @@ from hypothesis.stateful import precondition, rule
 
 from django_tasks.broker.message import Message, Outcome
 from tests.broker.machine_calls import CLOCK, CONSUMERS, LEASE, consumers, queues
-from tests.broker.machine_progress import Telling
+from tests.broker.machine_deeds import Deeds
 from tests.broker.world import FINAL, PREFIX, QUEUES, era_of, read
 
 
-class Machine(Telling):
+class Machine(Deeds):
     """``server`` and ``planted`` are set by whoever runs it."""
 
     @precondition(lambda self: self.claims)
@@ -35,7 +35,9 @@ class Machine(Telling):
 
         assert given == int(is_his)
         new = self.look({message.id} if is_his else set())[queue].messages.get(message.id)
-        if is_his and old is not None and old.get("stub") == "1":
+        if is_his and old is not None and "cancel" in old:
+            self.check_cancelled(old, new)
+        elif is_his and old is not None and old.get("stub") == "1":
             assert new is None
         elif is_his and old is not None and new is not None:
             assert new["state"] == "READY"
@@ -76,11 +78,14 @@ class Machine(Telling):
             is_stopping = consumer in line.stopping
             for one in held[consumer]:
                 old, new = line.messages[one], after.messages.get(one)
+                may_be = one in guilty and not is_stopping
+                if "cancel" in old:
+                    self.check_cancelled(old, new, is_noted=may_be)
+                    continue
                 if old.get("stub") == "1":
                     assert new is None
                     continue
                 assert new is not None
-                may_be = one in guilty and not is_stopping
                 is_charged = may_be and len(guilty) == 1
                 lost = int(old.get("lost", 0)) + is_charged
                 assert int(new.get("lost", 0)) == lost, (old, new)
@@ -111,6 +116,7 @@ class Machine(Telling):
         ]
 
         after = self.look(set())[queue]
+        self.check_told(line, after, pulse.cancels)
         known = set(line.workers)
         assert set(pulse.unknown) == (set() if register else chosen - known)
         assert set(after.workers) == (known | chosen if register else known)
@@ -263,6 +269,7 @@ class Machine(Telling):
         if is_whole:
             for key in self.client.keys(f"{PREFIX}:*"):
                 self.client.delete(key)
+            self.cancelled.clear()  # their rows alone know
         else:
             self.begin_another_run()
         self.before = read(self.client)
@@ -319,6 +326,7 @@ class Machine(Telling):
         for key, ttl, dump in self.saved:
             self.raw.restore(key, ttl, dump)
         self.begin_another_run()
+        self.cancelled.clear()
         self.before = read(self.client)
         for queue in QUEUES:
             self.beat(queue, set(CONSUMERS), reasserts, False)

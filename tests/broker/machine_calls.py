@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
@@ -32,7 +34,6 @@ CLOCK = "clock"  # a key outside the prefix: the server's time in µs, a tick la
 queues = st.sampled_from(QUEUES)
 consumers = st.sampled_from(CONSUMERS)
 WORDS = ("succeeded", "failed", "retried", "later", "snoozed", "dropped", "settled")
-
 
 NOW = """
 local now = redis.call('INCR', 'clock')
@@ -75,6 +76,7 @@ class Calls(RuleBasedStateMachine):
         self.fences: dict[str, int] = {}  # id → the greatest fence given out
         self.given: dict[tuple[str, str, int], int] = {}  # (id, consumer, fence) → its number
         self.saved: list[tuple[str, int, bytes]] = []  # a dump: key, ms to live, contents
+        self.cancelled: set[tuple[str, int]] = set()  # (id, round) that were, and did not run
         self.before = read(self.client)
         self.clock_went_back = False
         for queue in QUEUES:
@@ -161,6 +163,9 @@ class Calls(RuleBasedStateMachine):
         delay=st.sampled_from([0, 0, 0, 20]),
     )
     def push(self, queue: str, priority: int, record: str, delay: int) -> None:
+        self.push_known(self.new_row(queue, priority, record), is_delivery=False, delay=delay)
+
+    def new_row(self, queue: str, priority: int, record: str) -> str:
         record_id = str(uuid.UUID(int=len(self.rows) + 1))
         self.rows[record_id] = {
             "queue": queue,
@@ -171,7 +176,7 @@ class Calls(RuleBasedStateMachine):
             "revision": 0,
             "status": "PENDING",
         }
-        self.push_known(record_id, is_delivery=False, delay=delay)
+        return record_id
 
     @precondition(lambda self: self.rows)
     @rule(data=st.data(), is_delivery=st.booleans(), is_new_round=st.booleans())
@@ -189,11 +194,8 @@ class Calls(RuleBasedStateMachine):
         old = self.line(queue).messages.get(record_id)
         message = self.body(record_id)
         if delay:
-            import dataclasses
-            from datetime import UTC, datetime
-
             due = datetime.fromtimestamp(self.now() / 1e6 + delay, UTC)
-            message = dataclasses.replace(message, run_after=due)
+            message = replace(message, run_after=due)
 
         [verdict] = self.broker.push(queue, [message], is_delivery=is_delivery)
 
@@ -266,6 +268,7 @@ class Calls(RuleBasedStateMachine):
         ids = {message.id for message in got}
         line = self.look({*ids, *others})[queue]
         for message in got:
+            assert (message.id, message.round) not in self.cancelled
             m = line.messages[message.id]
             assert (m["state"], m["consumer"]) == ("RUNNING", consumer)
             assert int(m["fence"]) == int(m["revision"]) == message.fence
@@ -385,7 +388,7 @@ class Calls(RuleBasedStateMachine):
             return
         assert new is not None
         states = {"succeeded": "SUCCESSFUL", "failed": "FAILED"}
-        waits = "SCHEDULED" if outcome.delay else "READY"
+        waits = "CANCELLED" if "cancel" in old else "SCHEDULED" if outcome.delay else "READY"
         assert new["state"] == states.get(outcome.word, waits), (outcome.word, new)
         attempts = int(old.get("attempt", 0)) + (outcome.word in ("failed", "retried"))
         assert int(new.get("attempt", 0)) == attempts

@@ -191,3 +191,40 @@ def test_who_waits_for_the_result_hears_of_it(line: Broker) -> None:
     assert found is not None
     assert found.state == "CANCELLED"
     assert time.monotonic() - began < 5
+
+
+def run_as_stub(line: Broker, round_: int) -> Message:
+    """A run that a broker without memory knows from its worker alone: id, consumer and fence."""
+    pushed(line, round=round_)
+    [running] = line.claim("mail", "a")
+    line.client.delete(line.keys("mail").message(running.id), line.keys("mail").unacked)
+    line.client.delete(line.keys("mail").consumer("a"))
+    assert line.reassert("mail", "a", [(running.id, running.fence, None)]) == {running.id: 1}
+    return running
+
+
+@pytest.mark.parametrize("end", ["reap", "give back"])
+def test_what_is_known_from_its_worker_alone_can_be_cancelled(line: Broker, end: str) -> None:
+    running = run_as_stub(line, round_=2)
+
+    assert cancel(line, running) == 1
+
+    pulse = line.beat(["mail"], ["a"])["mail"]
+    assert pulse.cancels == {(running.id, running.fence): "soft"}
+    if end == "reap":
+        line.reap("mail", "a", [running.id])
+    else:
+        line.give_back("mail", "a", [(running.id, running.fence, "")])
+    assert state(line, running) == "CANCELLED"
+    assert line.dirty("mail", "default") == [running.id]
+    assert line.push("mail", [running], is_delivery=True) == [0], "it never runs in this round"
+
+
+def test_a_cancel_stays_while_a_push_completes_what_is_known(line: Broker) -> None:
+    running = run_as_stub(line, round_=1)
+    cancel(line, running)
+
+    assert line.push("mail", [running], is_delivery=True) == [2]
+
+    line.ack("mail", "a", [Outcome(running, "retried", 60.0)])
+    assert state(line, running) == "CANCELLED"

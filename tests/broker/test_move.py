@@ -128,3 +128,14 @@ def test_who_waits_for_work_is_woken(line: Broker) -> None:
     line.move("mail", [(message.id, 1)], at=0)
 
     assert line.wait(["mail"], 0.5) is True
+
+
+def test_the_front_of_an_empty_line_is_where_it_arrives_now(line: Broker) -> None:
+    """Not at the beginning of time: that would be an alarm, and behind all of a higher priority."""
+    message = pushed(line, run_after=LATER, priority=5)
+
+    assert line.move("mail", [(message.id, 1)], priority="front") == [5]
+
+    assert (line.status(["mail"], [])["mail"].oldest_waiting or 0) < 60
+    other = pushed(line, priority=1)
+    assert order(line) == [message.id, other.id]

@@ -144,6 +144,81 @@ FAULTS = {
         "  if m and is_holder(m, ARGV[i], tonumber(ARGV[i + 2])) then",
         "  if m and m.consumer == ARGV[i] then",
     ),
+    "a cancelled run is ready again": (
+        5,
+        "_ready",
+        ("local function make_ready(m, stamp, score)\n  if is_cancelled(m, stamp) then return end"),
+        "local function make_ready(m, stamp, score)",
+    ),
+    "a cancelled run is tried again later": (
+        5,
+        "_ready",
+        (
+            "local function make_scheduled(m, stamp, at)\n"
+            "  if is_cancelled(m, stamp) then return end"
+        ),
+        "local function make_scheduled(m, stamp, at)",
+    ),
+    "a cancel does not ask for the round": (
+        5,
+        "cancel",
+        "  elseif (m.round ~= round and m.stub ~= '1') or is_final(m) then",
+        "  elseif is_final(m) then",
+    ),
+    "a cancel of what is not known leaves no mark": (
+        5,
+        "cancel",
+        "    verdict = leave_mark(id, m, round, database)",
+        "    verdict = next_stamp(m or {fence = 0, revision = 0})",
+    ),
+    "what is moved to a time stays in line": (
+        1,
+        "move",
+        "    leave_line(m)\n    make_scheduled(m, stamp, due)",
+        "    make_scheduled(m, stamp, due)",
+    ),
+    "what is moved into the line stays scheduled": (
+        1,
+        "move",
+        "    leave_line(m)\n    make_ready(m, stamp, score or arrival_score(priority, now))",
+        "    make_ready(m, stamp, score or arrival_score(priority, now))",
+    ),
+    "the front of an empty line is the beginning of time": (
+        1,
+        "move",
+        "m.state == 'READY' and digits(m.score) or nil",
+        "digits(m.score)",
+    ),
+    "a cancelled run is charged as lost": (
+        4,
+        "reap",
+        "  if m.cancel then  -- its process was ended for it",
+        "  if false then",
+    ),
+    "the reap of a cancelled stub forgets that": (
+        6,
+        "reap",
+        "  if m.stub == '1' and not m.cancel then  -- delivery pushes the row again",
+        "  if m.stub == '1' then",
+    ),
+    "giving back a cancelled stub forgets that": (
+        6,
+        "give_back",
+        "    if m.stub == '1' and not m.cancel then",
+        "    if m.stub == '1' then",
+    ),
+    "who takes a cancelled run again is not told": (
+        6,
+        "reassert",
+        "  if m.cancel then redis.call('HSET', CANCELS",
+        "  if false then redis.call('HSET', CANCELS",
+    ),
+    "a beat keeps the cancels of what ended": (
+        5,
+        "beat",
+        "      redis.call('HDEL', CANCELS, noted[i])",
+        "",
+    ),
     "what is in doubt runs at once": (
         6,
         "_claim",

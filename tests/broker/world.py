@@ -29,6 +29,7 @@ class Line:
     holdings: dict[str, dict[str, str]] = field(default_factory=dict)
     dirty: dict[str, float] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
+    cancels: dict[str, str] = field(default_factory=dict)
     wake: int = 0
     dead: list[str] = field(default_factory=list)
     ttl: dict[str, int] = field(default_factory=dict)
@@ -56,6 +57,7 @@ def read(client: Any) -> World:
         pipeline.zrange(names.dirty("default"), 0, -1, withscores=True)
         pipeline.smembers(names.stopping)
         pipeline.hgetall(names.meta)
+        pipeline.hgetall(names.cancels)
         pipeline.llen(names.wake)
         pipeline.lrange(names.dead, 0, -1)
         answers = iter(pipeline.execute())
@@ -65,7 +67,7 @@ def read(client: Any) -> World:
         line.ready, line.scheduled, line.unacked, line.workers, line.dirty = (
             dict(next(answers)) for _ in range(5)
         )
-        line.stopping, line.meta = next(answers), next(answers)
+        line.stopping, line.meta, line.cancels = (next(answers) for _ in range(3))
         line.wake, line.dead = next(answers), next(answers)
     return world
 
@@ -106,6 +108,12 @@ def check_message(queue: str, line: Line, one: str, m: dict[str, str]) -> None:
     assert ("consumer" in m) == (state == "RUNNING"), (queue, one, m)
     if state == "READY":
         assert line.ready[one] == float(m["score"]), (queue, one, m)
+    if state == "SCHEDULED":
+        assert line.scheduled[one] == float(m["run_after"]), (queue, one, m)
+    if "cancel" in m:  # its run may end well or badly, and there is no other
+        assert state in {"RUNNING"} | FINAL, (queue, one, m)
+    if "cancel" in m and state == "RUNNING":
+        assert line.cancels[one] == f"{m['fence']} {m['cancel']}", (queue, one, m, "not told")
     if is_stub:
         assert state == "RUNNING", (queue, one, m)
     elif state not in FINAL:

@@ -2,6 +2,7 @@
 -- Somebody cancelled it while it ran, and its run ended in another way: it goes no further.
 local function is_cancelled(m, stamp)
   if not m.cancel then return false end
+  redis.call('HDEL', m.key, 'stub')
   finish(m, stamp, 'CANCELLED', {'finished_at', NOW})
   count('cancelled')
   return true

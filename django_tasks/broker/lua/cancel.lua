@@ -30,11 +30,14 @@ for i = 2, #ARGV, 3 do
   local m, verdict = look(id), 0
   if not m or (is_final(m) and m.round < round) then
     verdict = leave_mark(id, m, round, database)
-  elseif m.round ~= round or is_final(m) then
+  elseif (m.round ~= round and m.stub ~= '1') or is_final(m) then
     verdict = 0
   elseif m.state == 'RUNNING' then
     if how ~= 'leave' then
       redis.call('HSET', m.key, 'cancel', how)
+      if m.stub == '1' then  -- what its end has to know, should no push complete it before
+        redis.call('HSET', m.key, 'round', digits(round), 'database', database)
+      end
       redis.call('HSET', CANCELS, id, digits(m.fence) .. ' ' .. how)
     end
     verdict = 1

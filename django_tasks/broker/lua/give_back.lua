@@ -14,7 +14,7 @@ for i = 2, #ARGV, 3 do
   if m and is_holder(m, consumer, fence) then  -- law 3: someone else may hold it by now
     drop_hold(m)                               -- a removal first, so that it passes at maxmemory
     given = given + 1
-    if m.stub == '1' then
+    if m.stub == '1' and not m.cancel then
       redis.call('DEL', m.key)                 -- nothing but its id is known: delivery pushes it
     else
       if attempt ~= '' then

@@ -16,7 +16,9 @@ local answers, at, wanted = {}, tonumber(ARGV[1]), ARGV[2]
 local function front(m)
   local first = redis.call('ZRANGE', READY, 0, 0, 'WITHSCORES')
   local other = first[1] and look(first[1])
-  if not other or other.id == m.id then return m.priority, digits(m.score) end
+  if not other or other.id == m.id then  -- the score of what is scheduled is no arrival
+    return m.priority, m.state == 'READY' and digits(m.score) or nil
+  end
   local priority = math.max(other.priority, m.priority)
   local score = math.min(tonumber(first[2]), tonumber(arrival_score(priority, now))) - 1
   return priority, digits(score)

@@ -25,7 +25,10 @@ end
 
 local function take_back(m, is_charged, is_suspect, how)
   drop_hold(m)
-  if m.stub == '1' then redis.call('DEL', m.key); return end  -- delivery pushes the row again
+  if m.stub == '1' and not m.cancel then  -- delivery pushes the row again
+    redis.call('DEL', m.key)
+    return
+  end
   local stamp = next_stamp(m)
   if m.cancel then  -- its process was ended for it
     if is_charged or is_suspect then note_end(m, 'cancelled', '') end

@@ -52,6 +52,7 @@ local function take_again(m, fence)
   redis.call('HSET', m.key, 'state', 'RUNNING', 'consumer', consumer, 'fence', digits(fence),
              'revision', digits(stamp), 'era', present_era(), 'doubt', '1')
   redis.call('HDEL', m.key, 'suspect')
+  if m.cancel then redis.call('HSET', CANCELS, m.id, digits(fence) .. ' ' .. m.cancel) end
   take_hold(m, consumer, fence)
   mark_dirty(m, stamp)
 end
