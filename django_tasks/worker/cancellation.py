@@ -52,7 +52,7 @@ class _Coroutine:
 
 
 _fence = 0  # of the run whose body is being executed; 0 between bodies
-_asked = 0  # of the run that was last asked to end
+_asked = -1  # of the run that was last asked to end
 _coroutine: _Coroutine | None = None  # that it is executed in
 
 
