@@ -222,7 +222,9 @@ def _queue_table(seen: Status) -> str:
         *("queue", "ready", "unacked", "scheduled", "deferred", "dead", "total"),
         *("in/s", "out/s", "oldest", "consumers"),
     )
-    parts = [table(head, rows) if rows else "No queue yet. Enqueue something: my_task.enqueue()"]
+    parts = [table(head, rows)] if rows else []
+    if not rows and not seen.away:
+        parts = ["No queue yet. Enqueue something: my_task.enqueue()"]
     parts += [inert(f"{one.text} {one.cure}".rstrip()) for one in seen.alarms]
     return "\n".join(parts)
 

@@ -98,6 +98,7 @@ def test_queues_with_the_broker_away_shows_what_is_known_and_ends_with_2(setting
 
     assert caught.value.returncode == 2
     assert "The broker does not serve" in out.getvalue()
+    assert "No queue yet" not in out.getvalue()
 
 
 def test_a_queue_is_paused_and_resumed(queue: TaskSettings) -> None:
