@@ -78,7 +78,6 @@ class Look:
 
 
 PLAIN = Look()
-LOOKS = [Look(scheme, width) for scheme in ("light", "dark") for width in (400, 1280)]
 
 
 @dataclass
@@ -124,8 +123,9 @@ class Window:
         self.page.evaluate(SETTLED)
 
     def press(self, name: str) -> None:
-        """The button or the input of that name."""
-        self.page.locator("#content").get_by_role("button", name=name, exact=True).click()
+        """The button of that name; the page that it leads to is there."""
+        with self.page.expect_navigation():
+            self.page.locator("#content").get_by_role("button", name=name, exact=True).click()
 
     # -- what it shows -----------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from tests.browser.scene import PAGES, PRESSED, Scene
 
 pytestmark = pytest.mark.browser
 # One of each template.
-NAMES = ("status", "queue-pause", "records", "record-succeeded", "deed-retry", "deed-cancel")
+NAMES = ("status", "queue-pause", "records", "record-succeeded", "deed-cancel")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -22,7 +22,7 @@ def test_another_site_has_the_pages_and_its_own_links(
     links = window.page.evaluate("() => [...document.links].map(one => one.pathname)")
     asked = window.page.evaluate("() => document.querySelector('[data-url]')?.dataset.url || ''")
     sent = window.page.evaluate(
-        "() => [...document.forms].map(one => new URL(one.action).pathname)"
+        "() => [...document.forms].map(one => one.getAttribute('action') || '')"
     )
 
     assert [one for one in links if one.startswith("/console/django_tasks/")]
