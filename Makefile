@@ -33,7 +33,8 @@ faults: $(VENV)/dev.stamp
 ifeq ($(SCENARIO),)
 	@UNCUT_MACHINE_STEPS=20000 $(BIN)/python -m pytest -q --timeout 1800 tests/broker/test_machine.py
 endif
-	@$(BIN)/python -m pytest -q -s -m faults tests/faults tests/worker/test_atomic.py \
+	@$(BIN)/python -m pytest -q -s -m faults tests/faults tests/broker/test_planted_faults.py \
+		tests/worker/test_atomic.py \
 		tests/worker/test_cancel_races.py \
 		$(if $(SCENARIO),-k "$(SCENARIO)")
 

@@ -62,6 +62,8 @@ class Run:
     result: TaskResult | None = None
     tell: Tell | None = None
     reporter: Reporter | None = None  # of a task that takes a context
+    # Told once it is not being handled any more: who hears of it may log it as it is (Django does).
+    untold: BaseException | None = None
 
     @property
     def id(self) -> str:
@@ -131,6 +133,8 @@ def execute(
         end_run(outer, is_cut=was_asked(message.fence))
         if run.reporter is not None:
             run.reporter.end()
+    if run.untold is not None:
+        _tell_finished(run, State.FAILED, error=run.untold)
     return outcome
 
 
@@ -246,7 +250,10 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
         line, shown = logged(error, run.shown)
         logger.error("%s failed: %s", run, line, exc_info=shown, extra=_extra(run))
     outcome = _outcome(run, Result.FAILED, error=error)
-    _tell_finished(run, State.FAILED, error=error)
+    if run.options.sensitive:
+        run.untold = error
+    else:
+        _tell_finished(run, State.FAILED, error=error)
     return outcome
 
 

@@ -227,6 +227,9 @@ FAULTS = {
     ),
 }
 
+# Minutes: a search for each, among all that the machine can do.
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
