@@ -22,8 +22,11 @@ OURS, BACKPORT = "django-tasks-uncut", "django-tasks"
 PUBLIC_NAMES = {
     "DEFAULT_TASK_BACKEND_ALIAS",
     "DEFAULT_TASK_QUEUE_NAME",
+    "LanguageAndTimeZone",
+    "Provenance",
     "RedisBackend",
     "Retry",
+    "RunCancelled",
     "Snooze",
     "Task",
     "TaskContext",
@@ -32,6 +35,7 @@ PUBLIC_NAMES = {
     "default_task_backend",
     "django_task",
     "enqueue_many",
+    "request_middleware",
     "task",
     "task_backends",
 }

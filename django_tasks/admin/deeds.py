@@ -21,7 +21,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_tasks import tasks
 from django_tasks.bridge.actions import preview
 from django_tasks.bridge.deeds import BATCH, ELIGIBLE, MAX_REASON, NAMES, Deed, Preview
 from django_tasks.calls import registry
@@ -186,6 +185,8 @@ class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
     def _do(
         self, request: HttpRequest, deed: Deed, chosen: Chosen, form: DeedForm, seen: Preview
     ) -> HttpResponse:
+        from django_tasks import tasks  # late: wrong settings are said by `check`, not at import
+
         reason, options = form.cleaned_data["reason"], form.options()
         by = request.user.get_username()
         try:
@@ -268,7 +269,7 @@ def _log(request: HttpRequest, message: str, record_id: str, records: Any = ()) 
     """Into Django's own log: an entry for each of a selection, one for all of a filter."""
     user: Any = request.user.pk
     if record_id:
-        records = [TaskRecord(id=UUID(record_id), description=str(tasks.carry_out.task_name))]
+        records = [TaskRecord(id=UUID(record_id), description="django_tasks.tasks.carry_out")]
     elif not isinstance(records, list):
         records = list(records.only("id", "description", "task_name")[:BATCH])
     if records:

@@ -17,7 +17,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_tasks import tasks
 from django_tasks.bridge.deeds import BATCH
 from django_tasks.conf import DEFAULT_ALIAS, task_settings
 from django_tasks.errors import TaskQueueError
@@ -131,6 +130,8 @@ class QueueDeeds(admin.ModelAdmin):  # type: ignore[type-arg]
             control.resume(queue, by=by)
             messages.success(request, _("Queue %s is resumed.") % queue)
         elif line.ready + line.scheduled + line.deferred > BATCH:
+            from django_tasks import tasks  # late: wrong settings are said by `check`
+
             call = tasks.purge.using(queue=task_settings().console_queue)
             result = call.enqueue(queue, by, reason, DEFAULT_ALIAS)
             name = "admin:django_tasks_taskrecord_change"

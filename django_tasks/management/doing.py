@@ -112,9 +112,9 @@ def _ask(what: str, is_said: bool, word: str = "yes") -> None:
         return
     if not sys.stdin.isatty():
         raise InvalidDeed(f"{what}? Nobody is there to ask. Add --yes, or look first: --dry-run.")
-    sys.stderr.write(f"{what}? Type {word}: ")
-    sys.stderr.flush()
     try:
+        sys.stderr.write(f"{what}? Type {word}: ")
+        sys.stderr.flush()
         answer = input().strip()
     except (EOFError, KeyboardInterrupt):
         sys.stderr.write("\n")

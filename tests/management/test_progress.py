@@ -130,6 +130,8 @@ def started(
         cwd=ROOT,
         env=environment(folder, server),
         stdout=subprocess.PIPE,
+        # A shell's background job ignores Ctrl-C, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **given,
     )
     try:

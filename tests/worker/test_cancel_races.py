@@ -168,7 +168,7 @@ def test_a_coroutine_that_shields_itself_goes_with_its_process(make_site: Any) -
     record = site.record(result)
     assert (record.status, record.lost, site.attempts(record)) == ("CANCELLED", 0, ["cancelled"])
     assert site.value(add.enqueue(1, 2)) == 3
-    assert pid not in site.consumers().values()
+    wait_until(lambda: pid not in site.consumers().values(), WAIT)
 
 
 def test_what_a_coroutine_runs_in_the_main_thread_ends_first(live: Site) -> None:
