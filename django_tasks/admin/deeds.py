@@ -100,8 +100,22 @@ class Chosen:
         return not self.ids
 
 
+def _action_of(deed: Deed) -> Callable[..., HttpResponse]:
+    """For a selection in the list."""
+
+    @admin.action(permissions=[deed.value], description=NAMES[deed])
+    def act(model_admin: Deeds, request: HttpRequest, chosen: Any) -> HttpResponse:
+        ids = [str(one) for one in chosen.values_list("pk", flat=True)[:MOST]]
+        return model_admin.ask(request, deed, _chosen(ids, request.GET.urlencode(), ""))
+
+    act.__name__ = deed.value
+    return act
+
+
 class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
     """What ``TaskRecordAdmin`` has of deeds."""
+
+    actions = [_action_of(deed) for deed in Deed]
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.deed_view)
@@ -115,23 +129,6 @@ class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
             for deed in Deed
             if may(request, deed) and (not status or _is_fitting(deed, status))
         ]
-
-    def get_actions(self, request: HttpRequest) -> Any:
-        """For a selection in the list."""
-
-        def action_of(deed: Deed) -> Callable[..., HttpResponse]:
-            def act(admin: Deeds, request: HttpRequest, chosen: Any) -> HttpResponse:
-                ids = [str(one) for one in chosen.values_list("pk", flat=True)[:MOST]]
-                return admin.ask(request, deed, _chosen(ids, request.GET.urlencode(), ""))
-
-            return act
-
-        ours = {
-            deed.value: (action_of(deed), deed.value, str(NAMES[deed]))
-            for deed in Deed
-            if may(request, deed)
-        }
-        return {**super().get_actions(request), **ours}
 
     def deed_view(self, request: HttpRequest, deed: str) -> HttpResponse:
         """Asks, and does it once it is confirmed."""
@@ -225,6 +222,14 @@ class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _back(self, chosen: Chosen) -> str:
         return self._record_url(chosen.page) if chosen.page else self._list_url(chosen.query)
+
+
+def _permission_of(deed: Deed) -> Callable[[Deeds, HttpRequest], bool]:
+    return lambda model_admin, request: may(request, deed)
+
+
+for _deed in Deed:  # has_retry_permission and its like, by which Django asks who may do an action
+    setattr(Deeds, f"has_{_deed.value}_permission", _permission_of(_deed))
 
 
 def may(request: HttpRequest, deed: Deed) -> bool:
