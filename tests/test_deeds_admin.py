@@ -98,7 +98,7 @@ def test_all_that_match_a_filter_are_counted_first_and_few_are_done_at_once(clie
     assert "3 records; it can be done to 3." in page
     assert "<code>task=tests.tasks.add</code>" in page
     query = "state=FAILED&task=tests.tasks.add"
-    answer = client.post(url("retry"), {"confirm": "1", "query": query}, follow=True)
+    answer = client.post(url("retry"), {"confirm": "1", "all": "1", "query": query}, follow=True)
 
     assert answer.redirect_chain == [(f"{LIST}?{query}", 302)]
     assert TaskRecord.objects.pending().count() == 3
@@ -108,6 +108,21 @@ def test_all_that_match_a_filter_are_counted_first_and_few_are_done_at_once(clie
     assert "all that match" in logged[0].get_change_message()
 
 
+def test_a_selection_that_is_gone_is_not_taken_for_all(client: Client) -> None:
+    [gone] = failed()
+    gone_id = str(gone.pk)
+    gone.delete()
+    failed(2)
+
+    asked = client.post(LIST, {"action": "retry", "_selected_action": [gone_id]}, follow=True)
+    for posted in ({"ids": [gone_id]}, {"query": "state=FAILED"}, {}):
+        client.post(url("retry"), {"confirm": "1", **posted})
+
+    assert "All records" not in text_of(asked)
+    assert "0 records; it can be done to 0." in text_of(asked)
+    assert TaskRecord.objects.failed().count() == 2
+
+
 def test_many_are_done_in_the_background_with_progress(client: Client, queue: TaskSettings) -> None:
     made = baker.prepare(TaskRecord, 601, status="FAILED", task_name="tests.tasks.add", args=[1, 2])
     TaskRecord.objects.bulk_create(made)
@@ -115,7 +130,9 @@ def test_many_are_done_in_the_background_with_progress(client: Client, queue: Ta
     assert "A worker does it in the background" in page
 
     answer = client.post(
-        url("retry"), {"confirm": "1", "query": "state=FAILED", "reason": "why not"}, follow=True
+        url("retry"),
+        {"confirm": "1", "all": "1", "query": "state=FAILED", "reason": "why not"},
+        follow=True,
     )
 
     call = TaskRecord.objects.get(task_name=tasks.carry_out.task_name)

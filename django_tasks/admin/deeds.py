@@ -94,10 +94,7 @@ class Chosen:
     wanted: RecordFilter
     query: str
     page: str
-
-    @property
-    def is_all(self) -> bool:
-        return not self.ids
+    is_all: bool
 
 
 def _action_of(deed: Deed) -> Callable[..., HttpResponse]:
@@ -106,7 +103,8 @@ def _action_of(deed: Deed) -> Callable[..., HttpResponse]:
     @admin.action(permissions=[deed.value], description=NAMES[deed])
     def act(model_admin: Deeds, request: HttpRequest, chosen: Any) -> HttpResponse:
         ids = [str(one) for one in chosen.values_list("pk", flat=True)[:MOST]]
-        return model_admin.ask(request, deed, _chosen(ids, request.GET.urlencode(), ""))
+        chosen_ones = _chosen(ids, request.GET.urlencode(), "", is_all=False)
+        return model_admin.ask(request, deed, chosen_ones)
 
     act.__name__ = deed.value
     return act
@@ -142,7 +140,9 @@ class Deeds(admin.ModelAdmin):  # type: ignore[type-arg]
         query = request.POST.get("query", "") if given is request.POST else given.urlencode()
         ids = request.POST.getlist("ids")[:MOST]
         try:
-            chosen = _chosen(ids, query, request.POST.get("page", ""))
+            # Said by itself: a selection of which nothing is left is not "all that match".
+            is_all = request.method == "GET" or request.POST.get("all") == "1"
+            chosen = _chosen(ids, query, request.POST.get("page", ""), is_all=is_all)
             return self.ask(request, chosen_deed, chosen)
         except InvalidFilter as error:
             messages.error(request, str(error))
@@ -242,20 +242,22 @@ def _is_fitting(deed: Deed, status: str) -> bool:
     return status in ELIGIBLE[deed] or (deed is Deed.RETRY and status == State.SUCCESSFUL)
 
 
-def _chosen(ids: list[str], query: str, page: str) -> Chosen:
+def _chosen(ids: list[str], query: str, page: str, *, is_all: bool) -> Chosen:
     """Raises ``InvalidFilter``."""
     given = {name: value for name, value in QueryDict(query).items() if isinstance(value, str)}
     for name in ("before", "after", "p", "o", "all", "e"):  # a place in the list is no filter
         given.pop(name, None)
     wanted = RecordFilter.parse({name: value for name, value in given.items() if value})
+    if is_all:
+        return Chosen(wanted.queryset(), [], wanted, query, page, is_all)
     keys = [_key(one) for one in ids]
-    if not keys:
-        return Chosen(wanted.queryset(), [], wanted, query, page)
     found: list[TaskRecord] = []
     for database in registry.databases():
         rows = TaskRecord.objects.using(database).filter(pk__in=keys)
         found += rows.only("id", "status", "dead_letter", "task_name", "metadata", "description")
-    return Chosen(found, [str(one) for one in keys], wanted, query, page if page in ids else "")
+    return Chosen(
+        found, [str(one) for one in keys], wanted, query, page if page in ids else "", is_all
+    )
 
 
 def _key(text: str) -> UUID:

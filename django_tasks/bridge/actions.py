@@ -222,9 +222,6 @@ def discard(records: Records, *, by: str = "", reason: str = "", tell: Tell | No
     return _carry_out(Deed.DISCARD, records, act, by, reason, tell)
 
 
-Act = Callable[[list[TaskRecord], Note, str, Done], None]
-
-
 def _carry_out(
     deed: Deed,
     records: Records,
