@@ -10,19 +10,9 @@ import pytest
 
 from django_tasks.broker import Broker
 from django_tasks.broker.message import Message, Outcome
+from tests.broker.lines import line as line
+from tests.broker.lines import pushed
 from tests.conftest import make_message
-
-
-@pytest.fixture
-def line(broker: Broker) -> Broker:
-    broker.beat(["mail"], ["a"], register=True)
-    return broker
-
-
-def pushed(broker: Broker, **given: Any) -> Message:
-    message = make_message(database="default", **given)
-    broker.push("mail", [message])
-    return message
 
 
 def cancel(broker: Broker, message: Message, **given: Any) -> int:

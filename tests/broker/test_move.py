@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import pytest
 
 from django_tasks.broker import Broker
-from django_tasks.broker.message import Message, Outcome
-from tests.conftest import make_message
+from django_tasks.broker.message import Outcome
+from tests.broker.lines import line as line
+from tests.broker.lines import pushed
 
 LATER = datetime.now(UTC) + timedelta(hours=1)
-
-
-@pytest.fixture
-def line(broker: Broker) -> Broker:
-    broker.beat(["mail"], ["a"], register=True)
-    return broker
-
-
-def pushed(broker: Broker, **given: Any) -> Message:
-    message = make_message(database="default", **given)
-    broker.push("mail", [message])
-    return message
 
 
 def order(broker: Broker) -> list[str]:

@@ -159,7 +159,9 @@ def test_more_queues_than_one_look_asks_about_are_refused(
 ) -> None:
     monkeypatch.setattr(records, "MAX_QUEUES", 2)
     if not connection.features.supports_partial_indexes:
-        pytest.skip("there the index of states needs no queue")
+        pytest.skip(
+            "without partial indexes taskrecord_failed serves every state, and no queue is asked"
+        )
     for name in ("a", "b"):
         make("READY", queue_name=name)
     assert len(found(state="READY")) == 2
@@ -255,7 +257,7 @@ INDEXED = [
 @pytest.mark.parametrize(("words", "index"), INDEXED, ids=str)
 def test_postgresql_walks_the_index_that_a_filter_has(words: dict[str, str], index: str) -> None:
     if connection.vendor != "postgresql":
-        pytest.skip("PostgreSQL only")
+        pytest.skip("what is read here is PostgreSQL's form of a plan")
     with connection.cursor() as cursor:  # among few rows it would read them all
         cursor.execute("SET enable_seqscan = off")
         cursor.execute("SET enable_sort = off")

@@ -88,6 +88,7 @@ def _in_threads(key: str) -> None:
 
 
 def _in_a_program(key: str) -> None:
+    # A program that ends by nothing but the cancel; nobody waits these seconds.
     program = "import os, time; print(os.getpid(), flush=True); time.sleep(30)"
     with (folder() / f"program-{key}").open("w") as output:
         subprocess.run([sys.executable, "-c", program], stdout=output, check=True)
