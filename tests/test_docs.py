@@ -15,7 +15,7 @@ import pytest
 from django.utils import timezone
 
 from django_tasks.broker.keys import QueueKeys, SharedKeys
-from django_tasks.broker.message import Message
+from django_tasks.broker.message import READERS, Message
 from django_tasks.calls import registry
 from django_tasks.calls.options import DJANGO_OPTIONS, TaskOptions
 from django_tasks.calls.retries import Backoff
@@ -191,8 +191,7 @@ def written_fields() -> set[str]:
         attempt=1, lost=1, suspect=True, enqueued_at=now, description="t()", release="r",
         metadata="{1}", headers="{2}",
     )  # fmt: skip
-    read = text_of("django_tasks/broker/message.py").partition("def _decoded")[2]
-    found = {"id", *re.findall(r'get\(b"(\w+)"', read), *full.to_fields()[::2]}
+    found = {"id", *map(bytes.decode, READERS), *full.to_fields()[::2]}
     for path in LUA:
         text = path.read_text()
         for command in ("HSET", "HSETNX"):

@@ -42,9 +42,10 @@ def begin_run() -> frozenset[str]:
 
 def left_open(outer: frozenset[str]) -> list[str]:
     """Aliases on which the run left a transaction open."""
-    return [
-        one.alias for one in _here.connections if one.in_atomic_block and one.alias not in outer
-    ]
+    opened = _here.connections
+    if not opened:  # as most short tasks have it
+        return []
+    return [one.alias for one in opened if one.in_atomic_block and one.alias not in outer]
 
 
 def end_run(outer: frozenset[str], *, is_cut: bool = False) -> None:

@@ -7,7 +7,7 @@ JSON."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +48,7 @@ def from_us(text: str | bytes | int | None) -> datetime | None:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder().decode  # json.loads asks first what it was given
 
 
 def to_json(value: Any) -> str:
@@ -130,10 +131,10 @@ class Message:
         """From one entry of a claim's reply: id, fence, doubt, fields. What can't be read is said
         in ``broken``."""
         record_id, fence, doubt, raw = answer
-        given: dict[bytes, bytes] = dict(zip(raw[::2], raw[1::2], strict=True))
         try:
-            return _decoded(_text(record_id), int(fence), doubt == b"1", given, queue)
+            return _decoded(_text(record_id), int(fence), doubt == b"1", raw, queue)
         except (ValueError, OverflowError) as error:
+            given: dict[bytes, bytes] = dict(zip(raw[::2], raw[1::2], strict=True))
             return cls(
                 id=_text(record_id),
                 queue=queue,
@@ -146,7 +147,7 @@ class Message:
     def decoded_headers(self) -> dict[str, Any]:
         """What middlewares sent along. Raises ``UndecodableMessage``."""
         try:
-            headers = json.loads(self.headers)
+            headers = _decode(self.headers)
         except (ValueError, RecursionError) as error:
             raise UndecodableMessage(
                 f"Message {self.id}: headers are not JSON ({error})."
@@ -158,7 +159,8 @@ class Message:
     def decoded_arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments. Raises ``UndecodableMessage``."""
         try:
-            args, kwargs = json.loads(self.args), json.loads(self.kwargs)
+            args = [] if self.args == "[]" else _decode(self.args)
+            kwargs = {} if self.kwargs == "{}" else _decode(self.kwargs)
         except (ValueError, RecursionError) as error:
             raise UndecodableMessage(
                 f"Message {self.id}: args or kwargs are not JSON ({error})."
@@ -174,50 +176,51 @@ def _text(value: bytes | None) -> str:
     return value.decode("utf-8", "surrogatepass") if value else ""
 
 
-def _decoded(
-    record_id: str, fence: int, doubt: bool, given: dict[bytes, bytes], queue: str
-) -> Message:
-    task = given.get(b"task")
-    if not task:
+# Field → the attribute it is read into, and how. Most messages have a third of them.
+READERS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
+    b"task": ("task", bytes.decode),
+    b"record": ("record", _text),
+    b"database": ("database", _text),
+    b"args": ("args", _text),
+    b"kwargs": ("kwargs", _text),
+    b"priority": ("priority", int),
+    b"run_after": ("run_after", from_us),
+    b"expires": ("expires", from_us),
+    b"max_attempts": ("max_attempts", int),
+    b"max_lost": ("max_lost", int),
+    b"backoff": ("backoff", _text),
+    b"round": ("round", int),
+    b"attempt": ("attempt", int),
+    b"lost": ("lost", int),
+    b"suspect": ("suspect", b"1".__eq__),
+    b"enqueued_at": ("enqueued_at", from_us),
+    b"description": ("description", _text),
+    b"release": ("release", _text),
+    b"ttl": ("ttl", int),
+    b"metadata": ("metadata", _text),
+    b"headers": ("headers", _text),
+    b"version": ("version", int),
+    b"recorded": ("is_recorded", b"1".__eq__),
+}
+
+
+def _decoded(record_id: str, fence: int, doubt: bool, raw: Sequence[bytes], queue: str) -> Message:
+    read: dict[str, Any] = {"database": ""}
+    pairs = iter(raw)
+    for name, value in zip(pairs, pairs, strict=True):
+        if name in READERS and value:
+            attribute, reader = READERS[name]
+            read[attribute] = reader(value)
+    if "task" not in read:
         raise UndecodableMessage("the message names no task")
-    get = given.get
-    return Message(
-        id=record_id,
-        task=task.decode(),
-        queue=queue,
-        args=_text(get(b"args")) or "[]",
-        kwargs=_text(get(b"kwargs")) or "{}",
-        priority=int(get(b"priority") or 0),
-        run_after=from_us(get(b"run_after")),
-        expires=from_us(get(b"expires")),
-        max_attempts=int(get(b"max_attempts") or 1),
-        max_lost=int(get(b"max_lost") or 3),
-        backoff=_text(get(b"backoff")),
-        record=_text(get(b"record")) or "first",
-        database=_text(get(b"database")),
-        round=int(get(b"round") or 1),
-        fence=fence,
-        revision=fence,
-        attempt=int(get(b"attempt") or 0),
-        lost=int(get(b"lost") or 0),
-        suspect=get(b"suspect") == b"1",
-        enqueued_at=from_us(get(b"enqueued_at")),
-        description=_text(get(b"description")),
-        release=_text(get(b"release")),
-        ttl=int(get(b"ttl") or 3600),
-        metadata=_text(get(b"metadata")) or "{}",
-        headers=_text(get(b"headers")),
-        version=int(get(b"version") or VERSION),
-        doubt=doubt,
-        is_recorded=get(b"recorded") == b"1",
-    )
+    return Message(id=record_id, queue=queue, fence=fence, revision=fence, doubt=doubt, **read)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How one run ended. ``word``: what the ack makes of it; ``delay``, ``run``: seconds;
     ``fields``: what the ack writes into the message; ``arguments``: all of it, as ``ack`` takes
-    it. Raises ``ValueError`` for what has no such form."""
+    it. Raises ``ValueError`` for what has no such form. Nobody changes one (as a ``Message``)."""
 
     message: Message
     word: str
@@ -228,16 +231,16 @@ class Outcome:
 
     def __post_init__(self) -> None:
         # Made at once: what can't be told ends where the run ended, not where it is sent.
-        arguments = [
+        self.arguments = [
             self.message.id,
             str(self.message.fence),
             self.word,
             str(round(self.delay * 1_000_000)),
             str(round(self.run * 1_000_000)),
             str(2 * len(self.fields)),
-            *(text for pair in self.fields.items() for text in pair),
         ]
-        object.__setattr__(self, "arguments", arguments)
+        for pair in self.fields.items():
+            self.arguments += pair
 
     @classmethod
     def successful(cls, message: Message, return_value: Any = None) -> Outcome:

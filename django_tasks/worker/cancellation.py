@@ -39,7 +39,7 @@ class _Coroutine:
             except RuntimeError:
                 pass  # the loop is closed: it ended by itself
 
-    async def run(self, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def run(self, body: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         self.loop, self.running = asyncio.get_running_loop(), asyncio.current_task()
         if self.is_asked:  # before it could be told
             raise RunCancelled(TOLD)
@@ -72,14 +72,14 @@ def obey(board: Board) -> None:
     signal.signal(SIGNAL, end_run)
 
 
-def call(fence: int, body: Callable[[], Any]) -> Any:
-    """``body()``, which a cancel of the run with this fence ends by an exception."""
+def call(fence: int, body: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """The body's value; a cancel of the run with this fence ends it by an exception."""
     global _fence
     try:
         _fence = fence
         if _asked == fence:  # told after it was put on the board, and before this line
             raise RunCancelled(TOLD)
-        return body()
+        return body(*args, **kwargs)
     finally:
         _fence = 0
 
@@ -89,7 +89,7 @@ def was_asked(fence: int) -> bool:
     return _asked == fence
 
 
-def call_coroutine(body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def call_coroutine(body: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """A coroutine function, run to its end, and cancelled as asyncio does it, so that what it
     awaits hears of it. Inside of ``call``."""
     global _coroutine

@@ -201,15 +201,14 @@ def _call(run: Run) -> Any:
             reporter=run.reporter,
         )
         args = [context, *args]
-    task = run.task
-    body = partial(task.call, *args, **run.kwargs)
-    if _is_coroutine(task.func):
-        body = partial(call_coroutine, task.acall, *args, **run.kwargs)
+    body, fence = run.task.call, run.message.fence
+    if _is_coroutine(run.task.func):
+        body, args = call_coroutine, [run.task.acall, *args]
     plan = plan_of(run.settings.middleware)
     for applies, _ in plan.executes:
         if applies is None or applies(run):
-            return execute_through(plan, run, partial(call, run.message.fence, body))
-    return call(run.message.fence, body)
+            return execute_through(plan, run, partial(call, fence, body, *args, **run.kwargs))
+    return call(fence, body, *args, **run.kwargs)
 
 
 def _succeeded(run: Run, value: Any) -> Outcome:
