@@ -1,8 +1,9 @@
 """Pages of records: bounded, whatever the size of the table. No COUNT, no OFFSET over rows.
 
 What an index holds is walked in the order of ids, which is that of time. What no index knows (a
-worker, an error, a word in the arguments) is looked for among the next ``WINDOW`` entries of such a
-walk (and a few more while nothing is found), and the page says how far it has looked."""
+worker, an error, a word in the arguments) is looked for among the next ``GLANCE`` entries of such a
+walk, then ``WINDOW`` more if these fill no page (and a few more while nothing is found), and the
+page says how far it has looked."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from django_tasks.ops.lanes import is_all, lanes, needs_queues
 from django_tasks.ops.moments import made_at
 
 PAGE = 100
+GLANCE = 1_000  # entries of an index that are looked through first: often they fill the page
 WINDOW = 20_000  # entries of an index that one page looks through
 PATIENCE = 0.3  # seconds for which it goes on to the next window while nothing is found
 WINDOW_INSIDE = 2_000  # where arguments are read for it: of large ones each is a read of its own
@@ -79,11 +81,14 @@ def search(
     queues = _queues(rows, wanted) if needs_queues(wanted) else []
     walk = _Walk(rows, is_upward)
     chosen = lanes(wanted, queues)
-    began, looked = time.monotonic(), window
-    ids, edge = _find(wanted, chosen, walk, bounds, window, limit + 1)
-    while edge is not None and not ids and time.monotonic() - began < PATIENCE:
-        beyond = Q(id__gt=edge) if is_upward else Q(id__lt=edge)
-        ids, edge = _find(wanted, chosen, walk, bounds & beyond, window, limit + 1)
+    began, looked = time.monotonic(), min(GLANCE, window)
+    ids, edge = _find(wanted, chosen, walk, bounds, looked, limit + 1)
+    while edge is not None and len(ids) <= limit:
+        if looked >= window and (ids or time.monotonic() - began > PATIENCE):
+            break
+        bounds &= Q(id__gt=edge) if is_upward else Q(id__lt=edge)
+        further, edge = _find(wanted, chosen, walk, bounds, window, limit + 1 - len(ids))
+        ids += further
         looked += window
     is_more = len(ids) > limit
     ids = ids[:limit]
@@ -106,6 +111,12 @@ class _Walk:
     def ids(self, condition: Q, start: int, stop: int) -> list[UUID]:
         ordered = self.rows.filter(condition).order_by("id" if self.is_upward else "-id")
         return list(ordered.values_list("id", flat=True)[start:stop])
+
+    def all_ids(self, condition: Q) -> list[UUID]:
+        """In no order. Asked for the first hundred in order, PostgreSQL goes through the primary
+        key from the table's beginning, since it thinks it meets them soon: what waits does not
+        stand there."""
+        return list(self.rows.filter(condition).order_by().values_list("id", flat=True))
 
     def nearest(self, ids: list[UUID]) -> UUID | None:
         """What a walk meets first."""
@@ -130,7 +141,7 @@ def _find(
         # The index alone tells where the window ends.
         edge = walk.ids(lane & bounds, window - 1, window)
         inside = walk.until(edge[0]) if edge else Q()
-        found += walk.ids(lane & bounds & inside & wanted.conditions(), 0, most)
+        found += walk.all_ids(lane & bounds & inside & wanted.conditions())
         edges += edge
     nearest = walk.nearest(edges)
     if nearest is not None:  # behind it, not every lane was looked at

@@ -88,6 +88,44 @@ def test_what_no_index_knows_is_looked_for_in_a_window_and_the_page_says_how_far
     assert (end.older, end.looked_to) == (None, None)
 
 
+def test_a_glance_that_fills_the_page_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "GLANCE", 4)
+    made = ids(*(make(worker_id="w") for _ in range(9)))
+
+    page = search(RecordFilter.parse({"worker": "w"}), limit=3)
+
+    assert found(page) == made[:3]
+    assert page.window == 4
+    assert page.looked_to is None
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_behind_a_glance_that_fills_no_page_nothing_is_lost_and_nothing_comes_twice(
+    monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(records, "GLANCE", 4)
+    monkeypatch.setattr(records, "WINDOW", 7)
+    monkeypatch.setattr(records, "PATIENCE", 0)
+    made = [
+        make("RUNNING" if i % 3 else "READY", queue_name=("mail", "news")[i % 2]) for i in range(40)
+    ]
+    wanted = RecordFilter.parse({"state": "READY", "order": order})
+    is_upward = order == "oldest"
+
+    seen: list[UUID] = []
+    onward: dict[str, Any] = {}
+    for _ in range(40):
+        page = search(wanted, **onward, limit=3)
+        seen += found(page)
+        edge = page.newer if is_upward else page.older
+        if edge is None:
+            break
+        onward = {"after" if is_upward else "before": edge}
+
+    ready = [one.pk for one in made if one.status == "READY"]
+    assert seen == (ready if is_upward else ready[::-1])
+
+
 def test_while_nothing_is_found_it_looks_further_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
