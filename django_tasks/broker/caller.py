@@ -35,6 +35,7 @@ class Caller:
     _wire: connection.Wire | None = field(default=None, repr=False)
     _announced: set[str] = field(default_factory=set, repr=False)
     _keys: dict[str, QueueKeys] = field(default_factory=dict, repr=False)
+    _seen: tuple[set[str], set[str]] = field(default=(set(), set()), repr=False)  # by overview()
     # Who sent it (a process), how to read the answer, who is told what failed.
     _unread: deque[Unread] = field(default_factory=deque, repr=False)
 
@@ -170,7 +171,7 @@ class Caller:
             raise self._unavailable(answer) from answer
         return answer
 
-    def _pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+    def _pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         if not commands:
             return []
         self.settle()

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from django_tasks.broker.answers import WorkerSeen, as_dict, text_of, worker_of
+from django_tasks.broker import scripts
+from django_tasks.broker.answers import (
+    QueueStatus,
+    WorkerSeen,
+    as_dict,
+    status_of,
+    text_of,
+    worker_of,
+)
 from django_tasks.broker.caller import Caller
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that the status page shows of the broker. ``facts``: of its INFO."""
+
+    queues: dict[str, QueueStatus]
+    workers: list[WorkerSeen]
+    facts: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +57,48 @@ class Trace:
 
 
 class Reads(Caller):
-    """Reads that need no script."""
+    """Reads that change nothing."""
 
     __slots__ = ()
 
-    def workers(self) -> list[WorkerSeen]:
-        """The workers that were heard of within three leases, by name."""
-        names = sorted(text_of(one) for one in self._execute("SMEMBERS", self.shared.workers))
-        keys = [self.shared.worker(name) for name in names]
-        answers = self._pipeline([(ask, key) for key in keys for ask in ("HGETALL", "PTTL")])
-        return [
-            worker_of(name, fields, left)
-            for name, fields, left in zip(names, answers[::2], answers[1::2], strict=True)
-            if fields and not isinstance(fields, Exception)
-        ]
+    def overview(self, queues: Iterable[str], databases: Sequence[str]) -> Overview:
+        """All queues (those that somebody announced, and ``queues``), the workers that were heard
+        of within three leases, the server: one pipeline, however long the lines are, and another
+        where a name has come since this process looked last."""
+        while True:
+            names, workers = sorted({*self._seen[0], *queues}), sorted(self._seen[1])
+            calls = [("status", name, list(databases)) for name in names]
+            keys = [self.shared.worker(worker) for worker in workers]
+            commands: list[Sequence[Argument]] = [
+                ("SMEMBERS", self.shared.queues),
+                ("SMEMBERS", self.shared.workers),
+                ("INFO", "server"),
+                ("INFO", "memory"),
+                *((ask, key) for key in keys for ask in ("HGETALL", "PTTL")),
+                *(
+                    scripts.evalsha(self.load(name), self.keys(one).root, its)
+                    for name, one, its in calls
+                ),
+            ]
+            announced, heard, server, memory, *answers = self._pipeline(commands)
+            for answer in (announced, heard):
+                if isinstance(answer, Exception):
+                    raise self._unavailable(answer) from answer
+            self._seen = {text_of(one) for one in announced}, {text_of(one) for one in heard}
+            if self._seen[0] <= set(names) and self._seen[1] <= set(workers):
+                break
+        described, looked = answers[: 2 * len(keys)], answers[2 * len(keys) :]
+        if any(isinstance(answer, Exception) for answer in looked):
+            looked = self._call_all(calls)  # the server does not know the script, or raises
+        return Overview(
+            queues={name: status_of(one) for name, one in zip(names, looked, strict=True)},
+            workers=[
+                worker_of(name, fields, left)
+                for name, fields, left in zip(workers, described[::2], described[1::2], strict=True)
+                if fields and not isinstance(fields, Exception)
+            ],
+            facts=_facts(server, memory),
+        )
 
     def waiting_ids(self, queue: str, limit: int = 1000) -> list[str]:
         """Of up to ``limit`` messages that are ready and as many that are scheduled."""
@@ -61,14 +107,6 @@ class Reads(Caller):
             [("ZRANGE", key, 0, limit - 1) for key in (keys.ready, keys.scheduled)]
         )
         return [text_of(one) for line in lines for one in line]
-
-    def server_facts(self) -> dict[str, str]:
-        """Of INFO: version, memory, policy. Empty where the ACLs forbid it."""
-        answers = self._pipeline([("INFO", "server"), ("INFO", "memory")])
-        if any(isinstance(answer, Exception) for answer in answers):
-            return {}
-        lines = b"\r\n".join(answers).decode("utf-8", "replace").splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def trace(self, queue: str, record_id: str, databases: Sequence[str]) -> Trace:
         """Every key of the queue that knows the id."""
@@ -120,3 +158,11 @@ class Reads(Caller):
             lease=lease,
             ttl=left / 1000 if isinstance(left, int) and left >= 0 else None,
         )
+
+
+def _facts(*answers: Any) -> dict[str, str]:
+    """Of INFO: version, memory, policy. Empty where the ACLs forbid it."""
+    if any(isinstance(answer, Exception) for answer in answers):
+        return {}
+    lines = b"\r\n".join(answers).decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

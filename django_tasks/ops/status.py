@@ -129,11 +129,9 @@ def _look_at_rows(database: str, found: Status, dead: dict[str, int]) -> None:
 
 
 def _look_at_broker(broker: Broker, found: Status, dead: dict[str, int]) -> None:
-    names = sorted({*broker.queue_names(), *dead})
-    numbers = broker.status(names, registry.databases())
-    found.queues = [_line(name, numbers[name], dead.get(name, 0)) for name in names]
-    found.workers = broker.workers()
-    facts = broker.server_facts()
+    seen = broker.overview(dead, registry.databases())
+    found.queues = [_line(name, one, dead.get(name, 0)) for name, one in seen.queues.items()]
+    found.workers, facts = seen.workers, seen.facts
     found.broker = {
         "name": "Valkey" if "valkey_version" in facts else "Redis",
         "version": facts.get("valkey_version") or facts.get("redis_version", ""),

@@ -13,6 +13,7 @@ from django.utils import timezone
 from model_bakery import baker
 
 from django_tasks.broker import Broker, get_broker
+from django_tasks.broker.connection import Wire
 from django_tasks.broker.message import Outcome
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import InvalidTaskOptions
@@ -184,6 +185,43 @@ def test_its_cost_does_not_grow_with_what_is_queued(
 
     assert cost() == few
     assert few[0] == 2
+
+
+def test_one_pipeline_tells_all_and_another_only_what_is_new(
+    hands: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = []
+    send = Wire.send
+
+    def noted(wire: Wire, commands: Any) -> Any:
+        writes.append(len(commands))
+        return send(wire, commands)
+
+    add.enqueue(0, 1)
+    get_broker().settle()
+    status()
+    monkeypatch.setattr(Wire, "send", noted)
+
+    status()
+    assert len(writes) == 1
+
+    hands.announce(["news"])
+    hands.describe("host:7", 60.0, {"queues": '["news"]', "children": '{"host:7:1": 11}'})
+    writes.clear()
+    seen = status()
+    assert [one.queue for one in seen.queues] == ["default", "news"]
+    assert [one.name for one in seen.workers] == ["host:7"]
+    writes.clear()
+    assert [one.queue for one in status().queues] == ["default", "news"]
+    assert len(writes) == 1
+
+
+def test_a_server_that_forgot_the_script_is_asked_again(hands: Broker, redis_client: Any) -> None:
+    add.enqueue(0, 1)
+    assert line().ready == 1
+    redis_client.script_flush()
+
+    assert line().ready == 1
 
 
 def test_a_broker_that_evicts_is_told(queue: Any, settings: Any) -> None:
