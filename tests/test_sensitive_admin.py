@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from model_bakery import baker
@@ -73,6 +74,23 @@ def test_a_description_that_is_older_than_the_option_is_not_shown(client: Client
 
     assert CARD not in page
     assert "charge(7, ***)" in page or "charge(7, card=***)" in page
+
+
+def test_the_admins_own_log_does_not_show_it(client: Client) -> None:
+    record = baker.make(
+        TaskRecord,
+        task_name=charge.task_name,
+        description=f"charge(7, '{CARD}')",
+        args=[7, CARD],
+        status="FAILED",
+    )
+
+    address = reverse("admin:django_tasks_taskrecord_deed", args=["retry"])
+    client.post(address, {"confirm": "1", "ids": str(record.pk)})
+
+    entry = LogEntry.objects.get()
+    assert entry.object_id == str(record.pk)
+    assert entry.object_repr == f"{charge.task_name} {record.pk}"
 
 
 def test_what_an_unreadable_message_held_is_not_shown(client: Client) -> None:

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy
 from django_tasks.bridge.actions import preview
 from django_tasks.bridge.deeds import BATCH, ELIGIBLE, MAX_REASON, NAMES, Deed, Preview
 from django_tasks.calls import registry
+from django_tasks.calls.sensitive import is_sensitive
 from django_tasks.conf import task_settings
 from django_tasks.errors import InvalidFilter, TaskQueueError
 from django_tasks.models import TaskRecord
@@ -279,5 +280,8 @@ def _log(request: HttpRequest, message: str, record_id: str, records: Any = ()) 
         records = [TaskRecord(id=UUID(record_id), description="django_tasks.tasks.carry_out")]
     elif not isinstance(records, list):
         records = list(records.only("id", "description", "task_name")[:BATCH])
+    for record in records:
+        if is_sensitive(record.task_name):  # its description may be older than that
+            record.description = ""
     if records:
         LogEntry.objects.log_actions(user, records, CHANGE, change_message=message)

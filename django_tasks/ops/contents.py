@@ -4,31 +4,68 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from django.db.models import Q
 from django.db.models.fields.json import KeyTransform, KeyTransformExact
+from django.utils.translation import gettext as _
 
 from django_tasks.calls import registry
 from django_tasks.calls.arguments import positions
+from django_tasks.calls.sensitive import NOTE, note_of
+from django_tasks.errors import InvalidFilter
 from django_tasks.models.fields import AnyJSONField
 
-COLUMNS = ("kwargs", "metadata", "headers")
 MAX_DEPTH = 8  # of a key with dots
 
 
-def contents(key: str, value: str) -> Q:
+def contents(key: str, value: str, tasks: Collection[str] = ()) -> Q:
     """``invoice:42`` finds the number and the text; ``user.id:7`` looks inside. A positional
-    argument is found by its parameter's name, for the tasks that are known here."""
+    argument is found by its parameter's name, for the tasks that are known here. ``tasks``: those
+    it may be; any, if there are none. Raises ``InvalidFilter`` for a sensitive argument: who may
+    not see a value may not guess it either."""
     path = key.split(".")[:MAX_DEPTH]
+    _require_open(path[0], tasks)
+    hiding, others = _with_sensitive(path[0])
+    # What a task noted that is not known here: nobody can say which of its arguments were meant.
+    is_open = Q(**{f"metadata__{NOTE}__isnull": True}) | Q(task_name__in=others)
     found = Q()
     for meant in _meanings(value):
-        for column in COLUMNS:
-            found |= Q(_is(column, path, meant))
+        found |= Q(_is("metadata", path, meant)) | Q(_is("headers", path, meant))
+        found |= Q(_is("kwargs", path, meant)) & is_open & ~Q(task_name__in=hiding)
         for position, names in _places(path[0]).items():
             at = _is("args", [position, *path[1:]], meant)
-            found |= Q(Q(task_name__in=names), at)
+            found |= Q(Q(task_name__in=[one for one in names if one not in hiding]), at)
     return found
+
+
+def _require_open(name: str, tasks: Collection[str]) -> None:
+    hiding = [
+        registry.name_of(task)
+        for task in registry.all_tasks()
+        if name in _sensitive_of(task) and (not tasks or registry.name_of(task) in tasks)
+    ]
+    if hiding:
+        text = _("%(name)s is a sensitive argument of %(tasks)s: nobody can search for it.")
+        hint = "" if tasks else _(" Name another task, if you mean that of another.")
+        raise InvalidFilter(text % {"name": name, "tasks": ", ".join(hiding[:5])} + hint)
+
+
+def _with_sensitive(name: str) -> tuple[list[str], list[str]]:
+    """The tasks with sensitive arguments: those that hide the one of this name, and the others."""
+    hiding: list[str] = []
+    others: list[str] = []
+    for task in registry.all_tasks():
+        if _sensitive_of(task):
+            is_hidden = bool(note_of(task, (), {name: None}))
+            (hiding if is_hidden else others).append(registry.name_of(task))
+    return hiding, others
+
+
+def _sensitive_of(task: Any) -> tuple[str, ...]:
+    options = getattr(task, "options", None)
+    return options.sensitive if options is not None else ()
 
 
 def _meanings(value: str) -> list[Any]:

@@ -201,7 +201,9 @@ class RecordFilter:
         if kind == "contents":
             if not connections[self.alias].features.supports_json_field:
                 raise InvalidFilter(_("This database can't look into arguments (key:value)."))
-            found &= contents(*sought)
+            _discover()
+            key, value = sought
+            found &= contents(key, value, self.tasks)
         return found
 
     def parent_id(self) -> UUID:

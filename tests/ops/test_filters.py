@@ -10,10 +10,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from django_tasks import django_task
+from django_tasks.calls import registry
 from django_tasks.models.record import new_id
 from django_tasks.ops.filters import RecordFilter
 from django_tasks.ops.moments import first_id, made_at, moment
-from tests.ops.made import at, found, ids, make, refused
+from tests.ops.made import ADD, at, found, ids, make, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -155,6 +157,46 @@ def test_a_positional_argument_is_found_by_its_parameters_name() -> None:
     assert found(q="b:42") == [wanted.pk]
     assert found(q="b:42", task="add") == [wanted.pk]
     assert RecordFilter.parse({"q": "b:42"}).queryset().get() == wanted
+
+
+def pay(order: int, voucher: str = "") -> None: ...
+
+
+def note(order: int, **more: str) -> None: ...
+
+
+@pytest.fixture
+def secretive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks with sensitive arguments."""
+    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    django_task(name="shop.pay", sensitive=("voucher",))(pay)
+    django_task(name="shop.note", sensitive=("more",))(note)
+
+
+@pytest.mark.usefixtures("secretive")
+def test_a_sensitive_argument_cant_be_searched_for_and_the_others_can() -> None:
+    call: dict[str, Any] = {"kwargs": {"voucher": "V-77", "order": 7}}
+    paid = make(task_name="shop.pay", metadata={"sensitive": ["voucher"]}, **call)
+    older = make(task_name="shop.pay", **call)
+    other = make(kwargs={"voucher": "V-77"})
+
+    said = "voucher is a sensitive argument of shop.pay: nobody can search for it."
+    assert refused(q="voucher:V-77").startswith(said)
+    assert refused(q="voucher.number:V-77").startswith(said)
+    assert refused(q="voucher:V-77", task="shop.pay") == said
+    assert found(q="voucher:V-77", task=ADD) == [other.pk]
+    assert found(q="order:7") == [older.pk, paid.pk]
+
+
+@pytest.mark.usefixtures("secretive")
+def test_nor_one_that_a_task_hides_among_its_others_or_that_is_gone_from_the_code() -> None:
+    make(task_name="shop.note", kwargs={"order": 7, "pin": "1234"})
+    make(task_name="shop.gone", kwargs={"pin": "1234"}, metadata={"sensitive": ["pin"]})
+    seen = make(kwargs={"pin": "1234"})
+    gone = make(task_name="shop.gone", kwargs={"pin": "1234"})
+    make(task_name="shop.pay", args=[7, "pin"], kwargs={})
+
+    assert found(q="pin:1234") == [gone.pk, seen.pk]
 
 
 def test_a_database_that_cant_look_inside_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
