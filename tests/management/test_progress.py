@@ -179,6 +179,21 @@ def test_watch_is_a_line_of_json_a_look_until_ctrl_c(tmp_path: Path, server: Ser
         assert process.stdout.read() == b""
 
 
+def test_whoever_has_read_enough_ends_it_without_a_traceback(
+    tmp_path: Path, server: Server
+) -> None:
+    manage(tmp_path, server, "migrate", "-v0")
+    arguments = ("tasks", "queues", "--watch", "--json")
+    with started(tmp_path, server, *arguments, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 141
+        assert process.stderr.read() == b""
+        process.stdout = None  # communicate() would read it
+
+
 def test_ctrl_c_at_the_question_does_nothing(tmp_path: Path, server: Server) -> None:
     manage(tmp_path, server, "migrate", "-v0")
     made = "from tests.ops.made import make; make('FAILED', queue_name='q')"

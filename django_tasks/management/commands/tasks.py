@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ from django_tasks.management import doing, looking
 from django_tasks.ops.words import inert
 
 UNKNOWN, FAILED, INTERRUPTED = 1, 2, 130
+UNREAD = 141  # as a shell names an end by SIGPIPE
 DEEDS = ("retry", "cancel", "purge", "rebuild")  # on many; each may be repeated
 AFTERWARDS = " What was done until then stays; the command may be repeated."
 
@@ -89,6 +92,10 @@ class Command(BaseCommand):
                 raise InvalidSettings(f"TASKS has no alias {alias!r}. It has: {known}.")
             self._import_tasks(alias)
             SUBCOMMANDS[subcommand][0](self, options)
+            self.stdout.flush()  # here, where it may fail
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(UNREAD)
         except KeyboardInterrupt:
             text = f"Interrupted.{AFTERWARDS if subcommand in DEEDS else ''}"
             raise CommandError(text, returncode=INTERRUPTED) from None
