@@ -31,7 +31,7 @@ from django_tasks.broker.server_programs import server_programs
 LINGER = 2.0  # seconds without users until the server stops
 LOOK = 0.2  # seconds between two looks
 FIRST_LOOK = 0.03  # the same, until the server has answered
-LISTENS = 2.0  # seconds after which a server has a socket
+LISTENS = 5.0  # seconds after which a server has a socket, also where there is much to do
 FIRST_PAUSE = 0.2  # seconds before a server that ended is started again; then ever more
 STEADY = 10.0  # seconds after which the end of a server is not one more failure in a row
 LONGEST_LOG = 1 << 20  # bytes
@@ -92,7 +92,9 @@ class Watcher:
         elif not self.has_answered and answers(self.socket):
             self.has_answered = True
             (self.folder / "failure.json").unlink(missing_ok=True)
-        elif not self.socket.exists() and time.monotonic() - self.started > LISTENS:
+        elif not self.socket.exists() and (
+            self.has_answered or time.monotonic() - self.started > LISTENS
+        ):
             self._end(signal.SIGTERM)
             self._note_end("its socket was deleted")
 
