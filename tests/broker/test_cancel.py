@@ -218,3 +218,17 @@ def test_a_cancel_stays_while_a_push_completes_what_is_known(line: Broker) -> No
 
     line.ack("mail", "a", [Outcome(running, "retried", 60.0)])
     assert state(line, running) == "CANCELLED"
+
+
+def test_who_takes_a_cancelled_run_again_is_told_again(line: Broker) -> None:
+    pushed(line)
+    [running] = line.claim("mail", "a")
+    cancel(line, running)
+    keys = line.keys("mail")
+    # As an append-only file that was cut off has it: an earlier hold, of an earlier era.
+    line.client.hset(keys.message(running.id), mapping={"era": "1", "consumer": "gone"})
+
+    later = running.fence + 1000
+    assert line.reassert("mail", "a", [(running.id, later, None)]) == {running.id: 1}
+
+    assert line.beat(["mail"], ["a"])["mail"].cancels == {(running.id, later): "soft"}
