@@ -10,13 +10,14 @@ __distribution__ = "django-tasks-uncut"  # whose file this is: see installation.
 
 if TYPE_CHECKING:
     from django_tasks.calls.backend import RedisBackend, enqueue_many
+    from django_tasks.calls.canvas import chain, chord, group
     from django_tasks.calls.context import RunCancelled, TaskContext
     from django_tasks.calls.provenance import (
         LanguageAndTimeZone,
         Provenance,
         request_middleware,
     )
-    from django_tasks.calls.result import TaskResult
+    from django_tasks.calls.result import GroupResult, TaskResult
     from django_tasks.calls.retries import Retry, Snooze
     from django_tasks.calls.task import Task, django_task
     from django_tasks.framework import DEFAULT_TASK_BACKEND_ALIAS as DEFAULT_TASK_BACKEND_ALIAS
@@ -33,6 +34,10 @@ _OURS = {
     "TaskContext": "calls.context",
     "RedisBackend": "calls.backend",
     "enqueue_many": "calls.backend",
+    "chain": "calls.canvas",
+    "chord": "calls.canvas",
+    "group": "calls.canvas",
+    "GroupResult": "calls.result",
     "Retry": "calls.retries",
     "Snooze": "calls.retries",
     "RunCancelled": "calls.context",
@@ -51,6 +56,7 @@ _FRAMEWORK = (
 )
 
 __all__ = [
+    "GroupResult",
     "LanguageAndTimeZone",
     "Provenance",
     "RedisBackend",
@@ -60,8 +66,11 @@ __all__ = [
     "Task",
     "TaskContext",
     "TaskResult",
+    "chain",
+    "chord",
     "django_task",
     "enqueue_many",
+    "group",
     "request_middleware",
 ]
 

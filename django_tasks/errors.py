@@ -10,6 +10,7 @@
     │   ├── ArgumentNotSerializable   an argument has no JSON form
     │   └── ArgumentsTooLarge     the arguments are over MAX_ARGUMENT_BYTES
     ├── MiddlewareError           headers that can't travel, a middleware that did not proceed
+    ├── InvalidWorkflow           also ValueError: calls can't be joined like this
     ├── UnknownTask               a name that no registered task has
     ├── ReturnValueNotSerializable    also TypeError: what a task returned has no JSON form
     ├── InvalidFilter             also ValueError: nothing can be asked of records like this
@@ -17,6 +18,9 @@
     ├── ResultNotFound            also django's TaskResultDoesNotExist
     ├── TaskFailed                raised by get() for a task that ended without success
     │   ├── TaskCancelled
+    │   │   └── ParentCancelled   what it waited for was cancelled
+    │   │       ├── ParentFailed      … or failed
+    │   │       └── NotNeeded         … or succeeded, which this was to make up for
     │   └── TaskExpired
     ├── InvalidDeed               also ValueError: a deed on records can't be done so
     ├── ResultTimeout             also TimeoutError: get() waited long enough
@@ -121,6 +125,11 @@ class TaskFailed(TaskQueueError):
         reason = ": ".join(part for part in (self.error_class, self.error_message) if part)
         return f"Task {self.record_id} {self._ended}" + (f": {reason}" if reason else "")
 
+    @property
+    def cause_id(self) -> str:
+        """The record that raised: itself, or what it waited for."""
+        return self.record_id
+
     _ended = "failed"
 
 
@@ -134,6 +143,31 @@ class TaskExpired(TaskFailed):
     """A task's ``expires`` passed before it was started."""
 
     _ended = "expired before it was started"
+
+
+class ParentCancelled(TaskCancelled):
+    """It could not run any more, since what it waited for was cancelled."""
+
+    @property
+    def cause_id(self) -> str:
+        # As lua/_release.lua says it: "parent A failed", "parent A failed, since B did".
+        words = self.error_message.replace(",", "").split()
+        return words[words.index("since") + 1] if "since" in words else words[1]
+
+
+class ParentFailed(ParentCancelled):
+    """It could not run any more, since what it waited for failed."""
+
+
+class NotNeeded(ParentCancelled):
+    """It was to run if what it waited for did not succeed, which it did."""
+
+
+ENDED_BY_PARENTS = {one.__name__: one for one in (ParentCancelled, ParentFailed, NotNeeded)}
+
+
+class InvalidWorkflow(TaskQueueError, ValueError):
+    """Calls can't be joined like this; nothing was written."""
 
 
 class InvalidDeed(TaskQueueError, ValueError):

@@ -54,6 +54,16 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
+class Policy(TextChoices):
+    """After which end of its parent a dependent runs; after any other it is cancelled."""
+
+    SUCCESS = "success", _("after success")
+    FAILURE = "failure", _("after failure")
+    CANCELLED = "cancelled", _("after cancellation")
+    ANY = "any", _("in any case")
+    EARLY = "early", _("in any case, and at once if it does not succeed")
+
+
 class Recording(StrEnum):
     """Where a call is written (law 2): ``@django_task(record=…)``."""
 

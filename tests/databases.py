@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskAttempt, TaskDependency, TaskRecord, Workflow
 from tests.mysql_driver import require_driver
 from tests.settings import SERVERS
 
@@ -38,6 +38,8 @@ def other_database(folder: Path, alias: str = "other", *, on_server: bool) -> It
         with made.schema_editor() as editor:
             editor.create_model(TaskRecord)
             editor.create_model(TaskAttempt)
+            editor.create_model(Workflow)
+            editor.create_model(TaskDependency)
         yield alias
     finally:
         made.close()

@@ -56,7 +56,9 @@ class Names:
 
     def meant(self, command: str) -> str:
         """A command of the page, with the names' values of this run."""
-        return re.sub(r"\b(?:ID|MINUTE|t\d+)\b", lambda found: self.by_name[found[0]], command)
+        return re.sub(
+            r"\b(?:ID|CHILD|PARENT|MINUTE|t\d+)\b", lambda found: self.by_name[found[0]], command
+        )
 
 
 class Session:
@@ -91,6 +93,9 @@ class Session:
             result = self.scope.get("result")
             if result is not None:
                 self.names.give(result.id, "ID")
+            for name in ("parent", "child"):
+                if name in self.scope:
+                    self.names.give(str(self.scope[name].id), name.upper())
             told.write(self.names.named(said.getvalue()))
         return told.getvalue()
 

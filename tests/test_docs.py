@@ -202,6 +202,9 @@ def written_fields() -> set[str]:
                     found.update(f"{name}<fence>" for name in re.findall(r"'(attempt:)'", rest))
         for names in re.findall(r"pcall\('HMGET', key, (.*?)\)", text, re.DOTALL):
             found.update(re.findall(r"'(\w+)'", names))
+    release = text_of("django_tasks/broker/lua/_release.lua")
+    found.update(re.findall(r"'(cause|how|failure)'", release))
+    found.update(f"{name}<position>" for name in re.findall(r"'(in:)'", release))
     ended = text_of("django_tasks/worker/execute.py").partition("def _unrunnable")[2]
     ended += text_of("django_tasks/worker/telling.py")
     found.update(re.findall(r'fields\["(\w+)"\] = ', ended))
@@ -266,6 +269,8 @@ def test_every_key_is_there() -> None:
         "consumer:<consumer>",
         "dirty:<database>",
         "done:<id>",
+        "waits:<id>",
+        "dependents:<id>",
         "count:<minute>",
     )
 

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Case, Count, F, Value, When
 from django.utils import timezone
 
-from django_tasks.bridge import outbox
+from django_tasks.bridge import edges, outbox
 from django_tasks.bridge.deeds import (
     CHANGED,
     ELIGIBLE,
@@ -74,38 +74,42 @@ def retry(
     again: bool = False,
     tell: Tell | None = None,
 ) -> Done:
-    """Run again what failed, was cancelled or expired, with all its attempts. ``again``: also what
-    succeeded. In a transaction: with it, or not at all."""
+    """Run again what failed, was cancelled or expired, with all its attempts; and what could not
+    run since that had ended so. ``again``: also what succeeded. In a transaction: with it, or not
+    at all."""
 
     def act(batch: list[TaskRecord], note: Note, using: str, done: Done) -> None:
         wanted = ELIGIBLE[Deed.RETRY] | ({State.SUCCESSFUL} if again else set())
         now = timezone.now()
+        anew = {
+            "status": State.PENDING,
+            "round": F("round") + 1,
+            "attempt": 0,
+            "lost": 0,
+            "run_after": None,
+            "expires": None,
+            "enqueued_at": now,
+            "started_at": None,
+            "finished_at": None,
+            "worker_id": "",
+            "return_value": None,
+            "error_class": "",
+            "error_message": "",
+            "traceback": "",
+            "dead_letter": "",
+        }
+        rows = TaskRecord.objects.using(using)
         with transaction.atomic(using=using, savepoint=False):
             for metadata, ids in note.grouped(batch):
-                done.changed += (
-                    TaskRecord.objects.using(using)
-                    .filter(id__in=ids, status__in=wanted)
-                    .update(
-                        status=State.PENDING,
-                        round=F("round") + 1,
-                        attempt=0,
-                        lost=0,
-                        run_after=None,
-                        expires=None,
-                        enqueued_at=now,
-                        started_at=None,
-                        finished_at=None,
-                        worker_id="",
-                        return_value=None,
-                        error_class="",
-                        error_message="",
-                        traceback="",
-                        dead_letter="",
-                        metadata=metadata,
-                    )
-                )
+                chosen = rows.filter(id__in=ids, status__in=wanted)
+                done.changed += chosen.update(**anew, metadata=metadata)
             ids = [record.id for record in batch]
-            transaction.on_commit(partial(_push, ids, using), using=using, robust=True)
+            # What could not run any more since these had ended can run again.
+            revived = edges.cancelled_by(ids, using)
+            for start in range(0, len(revived), edges.CHUNK):
+                part = revived[start : start + edges.CHUNK]
+                rows.filter(id__in=part, status=State.CANCELLED).update(**anew)
+            transaction.on_commit(partial(_push, ids + revived, using), using=using, robust=True)
 
     return _carry_out(Deed.RETRY, records, act, by, reason, tell, again=again)
 
@@ -313,5 +317,6 @@ def _push(ids: Iterable[UUID], using: str) -> None:
         for messages in outbox.bounded(records, using):
             try:
                 outbox.push(alias, messages)
+                edges.settle_pushed(get_broker(alias), messages, using)
             except BrokerError:
                 return

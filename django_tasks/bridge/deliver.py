@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django_tasks.bridge import edges
 from django_tasks.bridge.outbox import bounded
 from django_tasks.bridge.translate import alias_of
 from django_tasks.broker import Broker
@@ -50,7 +51,7 @@ def deliver(
     if queue is not None:
         rows = rows.in_queue(queue)
     # Most rows of a walk are known; of those no arguments are read.
-    found = list(rows.only("queue_name", "round", "metadata").order_by("id")[:batch])
+    found = list(rows.only("queue_name", "round", "metadata", "status").order_by("id")[:batch])
     by_queue: dict[str, dict[str, int]] = {}  # id → round
     for record in found:
         if alias_of(record) in aliases:
@@ -65,6 +66,11 @@ def deliver(
             for messages in bounded(chosen, database):
                 verdicts = broker.push(name, messages, is_delivery=True)
                 pushed += sum(1 for verdict in verdicts if verdict)
+                edges.settle_pushed(broker, messages, database)
+    if State.DEFERRED in statuses:
+        # A release may have been lost with the broker's memory, or with who was to carry it.
+        deferred = [record.id for record in found if record.status == State.DEFERRED]
+        edges.release_from_rows(broker, deferred, database)
     if pushed:
         logger.info("Delivered %d records that the broker did not know", pushed)
     return Delivered(found[-1].id if len(found) == batch else None, len(found), pushed)

@@ -6,19 +6,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from uuid import UUID
 
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
 from django.db.transaction import TransactionManagementError
 
+from django_tasks.bridge import edges
 from django_tasks.bridge.databases import warn_of_other_transaction
+from django_tasks.bridge.edges import Edge
 from django_tasks.bridge.translate import alias_of, to_message
 from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Message
 from django_tasks.conf import TaskSettings, task_settings
-from django_tasks.errors import BrokerError, BrokerUnavailable, TaskQueueError
+from django_tasks.errors import BrokerError, BrokerUnavailable
 from django_tasks.models import TaskRecord
 from django_tasks.models.bulk import insert_missing, insert_records, values_of
 from django_tasks.states import Recording
@@ -33,12 +37,14 @@ _closed_until: dict[TaskSettings, float] = {}
 
 @dataclass(slots=True)
 class Draft:
-    """The unsaved row of one enqueue. ``alias``: of TASKS; ``database``: where its row goes."""
+    """The unsaved row of one enqueue. ``alias``: of TASKS; ``database``: where its row goes;
+    ``edges``: those to its parents."""
 
     record: TaskRecord
     recording: str
     alias: str
     database: str
+    edges: list[Edge] = field(default_factory=list)
 
 
 def enqueue(drafts: Sequence[Draft]) -> None:
@@ -52,6 +58,9 @@ def enqueue(drafts: Sequence[Draft]) -> None:
         rows = [draft.record for draft in group if draft.recording == Recording.FIRST]
         if rows:
             insert_records(rows, using=database)
+        joined = [edge for draft in group for edge in draft.edges]
+        if joined:
+            edges.insert(joined, using=database)
         _push_after_commit(group, database)
 
 
@@ -71,10 +80,28 @@ class Push:
             by_alias.setdefault(draft.alias, []).append(draft)
         for alias, drafts in by_alias.items():
             try:
-                has_rows = all(draft.recording == Recording.FIRST for draft in drafts)
-                push(alias, [_message_of(draft) for draft in drafts], waits=not has_rows)
-            except BrokerError as error:
+                self._push(alias, drafts)
+            except (BrokerError, DatabaseError) as error:
                 _keep(drafts, self.database, error)
+
+    def _push(self, alias: str, drafts: list[Draft]) -> None:
+        joined = [edge for draft in drafts for edge in draft.edges]
+        has_rows = all(draft.recording == Recording.FIRST for draft in drafts)
+        if not joined:
+            push(alias, [_message_of(draft) for draft in drafts], waits=not has_rows)
+            return
+        # A child is known before its parents can end: those that wait come first.
+        down: dict[UUID, list[Edge]] = {}
+        for edge in joined:
+            down.setdefault(edge.parent, []).append(edge)
+        waiting = [_message_of(draft, down) for draft in reversed(drafts) if draft.edges]
+        others = [_message_of(draft, down) for draft in drafts if not draft.edges]
+        push(alias, waiting)
+        push(alias, others, waits=not has_rows)
+        own = {draft.record.id for draft in drafts}
+        earlier = [edge for edge in joined if edge.parent not in own]
+        if earlier:
+            edges.settle(get_broker(alias), earlier, self.database)
 
 
 def _push_after_commit(drafts: list[Draft], database: str) -> None:
@@ -161,8 +188,16 @@ def bounded(records: Iterable[TaskRecord], database: str) -> Iterator[list[Messa
     """Their messages, as many at a time as one call should carry."""
     messages: list[Message] = []
     size = 0
-    for record in records:
-        message = to_message(record, task_settings(alias_of(record)), database=database)
+    found = list(records)
+    up, down = edges.around([record.id for record in found], database)
+    for record in found:
+        message = to_message(
+            record,
+            task_settings(alias_of(record)),
+            database=database,
+            parents=edges.parents_text(up.get(record.id, ())),
+            dependents=edges.dependents_text(down.get(record.id, ())),
+        )
         size += len(message.args) + len(message.kwargs)
         if messages and size > PUSHED_BYTES:
             yield messages
@@ -189,16 +224,18 @@ def _revive(broker: Broker) -> None:
         pass  # what is wrong was said; the calls wait
 
 
-def _message_of(draft: Draft) -> Message:
+def _message_of(draft: Draft, down: Mapping[UUID, list[Edge]] | None = None) -> Message:
     return to_message(
         draft.record,
         task_settings(draft.alias),
         recording=draft.recording,
         database=draft.database,
+        parents=edges.parents_text(draft.edges) if draft.edges else "",
+        dependents=edges.dependents_text(down.get(draft.record.id, ())) if down else "",
     )
 
 
-def _keep(drafts: list[Draft], database: str, error: TaskQueueError) -> None:
+def _keep(drafts: list[Draft], database: str, error: Exception) -> None:
     """The broker is away: what has no row yet gets one, save throwaway work."""
     rowless = [draft.record for draft in drafts if draft.recording == Recording.AFTER]
     if rowless:

@@ -39,8 +39,11 @@ def to_message(
     *,
     recording: str = Recording.FIRST,
     database: str = "default",
+    parents: str = "",
+    dependents: str = "",
 ) -> Message:
-    """A record as the broker will hold it. ``database``: alias of its row; "" if it has none."""
+    """A record as the broker will hold it. ``database``: alias of its row; "" if it has none;
+    ``parents``, ``dependents``: as edges.py words them."""
     metadata = record.metadata or {}
     return Message(
         id=str(record.id),
@@ -66,6 +69,9 @@ def to_message(
         description=record.description if recording != Recording.FIRST else "",
         metadata=to_json(metadata) if recording != Recording.FIRST and metadata else "{}",
         headers=_headers_of(record) if record.headers or record.parent_id else "",
+        parents=parents,
+        dependents=dependents,
+        inputs=metadata.get("inputs", ""),
         release=record.release or settings.release,
         ttl=settings.result_ttl,
     )

@@ -19,6 +19,7 @@ class Acked:
     refused: list[str]
     unknown: list[str]  # re-assert with the body, then ack again
     claimed: list[Message]
+    left: int = 0  # ends and edges into other queues to be carried on (Edges.carry)
 
     def __add__(self, other: Acked) -> Acked:
         return Acked(
@@ -26,6 +27,7 @@ class Acked:
             self.refused + other.refused,
             self.unknown + other.unknown,
             self.claimed + other.claimed,
+            self.left + other.left,
         )
 
 
@@ -43,11 +45,14 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """``next_due``: seconds until the next scheduled message; None if there is none."""
+    """``next_due``: seconds until the next scheduled message; None if there is none. ``ends``,
+    ``crossings``: ended parents and edges into other queues that wait to be gone on with."""
 
     promoted: int
     expired: int
     next_due: float | None
+    ends: int = 0
+    crossings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +127,11 @@ class Reaped:
 
 
 def acked_of(answer: Sequence[Any], record_ids: Sequence[str], queue: str) -> Acked:
-    verdicts, claimed = answer
+    verdicts, claimed, left = answer
     by_verdict: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for record_id, verdict in zip(record_ids, verdicts, strict=True):
         by_verdict[verdict].append(record_id)
-    return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], messages_of(claimed, queue))
+    return Acked(by_verdict[1], by_verdict[0], by_verdict[-1], messages_of(claimed, queue), left)
 
 
 def messages_of(answer: Iterable[Sequence[bytes | None]], queue: str) -> list[Message]:

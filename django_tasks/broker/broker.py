@@ -25,8 +25,8 @@ from django_tasks.broker.answers import (
     status_of,
     text_of,
 )
+from django_tasks.broker.edges import Edges
 from django_tasks.broker.message import Message, Outcome, Report
-from django_tasks.broker.reads import Reads
 from django_tasks.broker.scripts import Argument
 from django_tasks.broker.snapshot import Snapshot
 from django_tasks.conf import DEFAULT_ALIAS, TaskSettings, task_settings
@@ -34,7 +34,7 @@ from django_tasks.errors import BrokerUnavailable
 
 
 @dataclass(slots=True)
-class Broker(Reads):
+class Broker(Edges):
     """The scripts, on one client."""
 
     # -- transitions --------------------------------------------------------------------------
@@ -178,8 +178,8 @@ class Broker(Reads):
         """``promote`` for several queues in one round trip."""
         answers = self._call_all([("promote", queue, [limit]) for queue in queues])
         return [
-            Promotion(promoted, expired, None if due < 0 else due / 1_000_000)
-            for promoted, expired, due in answers
+            Promotion(promoted, expired, None if due < 0 else due / 1_000_000, ends, crossings)
+            for promoted, expired, due, ends, crossings in answers
         ]
 
     def beat(

@@ -18,6 +18,8 @@ class QueueKeys:
         self.workers = f"{self.root}:workers"
         self.stopping = f"{self.root}:stopping"
         self.cancels = f"{self.root}:cancels"
+        self.ended = f"{self.root}:ended"
+        self.releases = f"{self.root}:releases"
 
     def message(self, record_id: str) -> str:
         """A message's hash: plain field names; words and numbers plain, the rest JSON."""
@@ -30,6 +32,14 @@ class QueueKeys:
     def dirty(self, database: str) -> str:
         """What the mirror has to copy to one database: a sorted set of ids by revision."""
         return f"{self.root}:dirty:{database}"
+
+    def waits(self, record_id: str) -> str:
+        """For whom a deferred message waits: a hash parent → "policy:position"."""
+        return f"{self.root}:waits:{record_id}"
+
+    def dependents(self, record_id: str) -> str:
+        """Who waits for a message: a hash child → the child's queue, "" for the same."""
+        return f"{self.root}:dependents:{record_id}"
 
     def done(self, record_id: str) -> str:
         """Whoever waits for a result blocks on it: a list with a token once it is final."""

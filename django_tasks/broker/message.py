@@ -87,11 +87,15 @@ class Message:
     ttl: int = 3600
     metadata: str = "{}"
     headers: str = ""  # JSON of what middlewares sent along
+    parents: str = ""  # whom it waits for: "<id>:<policy>:<position>", with spaces between
+    dependents: str = ""  # who waits for it: "<id>:<queue>" ("" for the same queue)
+    inputs: str = ""  # what it gets of its parents: "values:2", "list:1000", "error:1"
     version: int = VERSION
     # Told by a claim:
     doubt: bool = False
     is_recorded: bool = False  # the mirror has seen its row
     broken: str = ""  # why the fields do not make a message of ours
+    given: dict[int, str] | None = None  # position → JSON of an input, of what has parents
 
     def to_fields(self) -> list[str]:
         """Field, value, field, value … as ``push`` takes them; what is empty, or as usual, is left
@@ -121,6 +125,9 @@ class Message:
             ("backoff", self.backoff),
             ("metadata", self.metadata),
             ("headers", self.headers),
+            ("parents", self.parents),
+            ("dependents", self.dependents),
+            ("inputs", self.inputs),
         ):
             if value != usual(name, ""):
                 fields += (name, str(value))
@@ -199,6 +206,9 @@ READERS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
     b"ttl": ("ttl", int),
     b"metadata": ("metadata", _text),
     b"headers": ("headers", _text),
+    b"parents": ("parents", _text),
+    b"dependents": ("dependents", _text),
+    b"inputs": ("inputs", _text),
     b"version": ("version", int),
     b"recorded": ("is_recorded", b"1".__eq__),
 }
@@ -211,6 +221,12 @@ def _decoded(record_id: str, fence: int, doubt: bool, raw: Sequence[bytes], queu
         if name in READERS and value:
             attribute, reader = READERS[name]
             read[attribute] = reader(value)
+    if "inputs" in read:
+        read["given"] = {
+            int(name[3:]): _text(value)
+            for name, value in zip(raw[::2], raw[1::2], strict=True)
+            if name.startswith(b"in:")
+        }
     if "task" not in read:
         raise UndecodableMessage("the message names no task")
     return Message(id=record_id, queue=queue, fence=fence, revision=fence, doubt=doubt, **read)

@@ -41,6 +41,7 @@ class KeyHit:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """All that the broker holds of one id. ``now``: the broker's clock, seconds since 1970;
+    ``waits``: for how many parents it waits;
     ``position``: how many stand before it in line; ``lease``: seconds until its holder's lease runs
     out; ``raw``: the message's fields as written; ``ttl``: seconds until it leaves (None: it
     stays)."""
@@ -54,6 +55,7 @@ class Trace:
     position: int | None
     lease: float | None
     ttl: float | None
+    waits: int = 0
 
 
 class Reads(Caller):
@@ -121,9 +123,11 @@ class Reads(Caller):
             ("ZRANK", keys.ready, record_id),
             ("LLEN", keys.done(record_id)),
             ("TIME",),
+            ("HLEN", keys.waits(record_id)),
+            ("HLEN", keys.dependents(record_id)),
             *(("ZSCORE", key, record_id) for key in scores.values()),
         ]
-        raw, left, position, tokens, clock, *found = self._pipeline(asked)
+        raw, left, position, tokens, clock, waits, dependents, *found = self._pipeline(asked)
         fields = {} if isinstance(raw, Exception) else as_dict(raw)
         snapshot = Snapshot.from_hash(record_id, fields) if fields else None
         hits = [KeyHit(message, "hash", f"{len(fields)} fields")] if fields else []
@@ -134,6 +138,12 @@ class Reads(Caller):
         ]
         if isinstance(tokens, int) and tokens:
             hits.append(KeyHit(keys.done(record_id), "list", str(tokens)))
+        for name, count in (
+            (keys.waits(record_id), waits),
+            (keys.dependents(record_id), dependents),
+        ):
+            if isinstance(count, int) and count:
+                hits.append(KeyHit(name, "hash", str(count)))
         lease, now = None, int(clock[0]) + int(clock[1]) / 1e6
         holder = snapshot.fields.get("consumer", "") if snapshot else ""
         if holder:
@@ -157,6 +167,7 @@ class Reads(Caller):
             position=position if isinstance(position, int) else None,
             lease=lease,
             ttl=left / 1000 if isinstance(left, int) and left >= 0 else None,
+            waits=waits if isinstance(waits, int) else 0,
         )
 
 

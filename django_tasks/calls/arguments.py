@@ -86,16 +86,21 @@ def normalize(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     sensitive: tuple[str, ...] = (),
+    inputs: int = 0,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments as JSON will give them back. Raises ``TaskArgumentError``, which says nothing
-    of the value of a sensitive one."""
-    require_fit(function, takes_context, args, kwargs)
+    """The arguments as JSON will give them back. ``inputs``: how many will stand before them.
+    Raises ``TaskArgumentError``, which says nothing of the value of a sensitive one."""
+    require_fit(function, takes_context, (*(None,) * inputs, *args) if inputs else args, kwargs)
     if all(map(_is_plain, (*args, *kwargs.values()))):
         return list(args), dict(kwargs)
-    names = _positional_names(_signature(function, takes_context), len(args))
+    signature = _signature(function, takes_context)
+    names = _positional_names(signature, inputs + len(args))[inputs:]
     hidden: set[str] = set()
     if sensitive:
-        places = hidden_places(function, takes_context, sensitive, len(args), kwargs)
+        count = inputs + len(args)
+        places = own_places(
+            hidden_places(function, takes_context, sensitive, count, kwargs), inputs
+        )
         hidden = {names[one] if isinstance(one, int) else one for one in places}
 
     def checked(name: str, value: Any) -> Any:
@@ -175,6 +180,15 @@ def hidden_places(
         if name in sensitive or (name not in named and (rest is None or rest in sensitive)):
             places.append(name)
     return places
+
+
+def own_places(places: Iterable[int | str], inputs: int) -> list[int | str]:
+    """The same places among a call's own arguments, before which ``inputs`` others stand."""
+    return [
+        one - inputs if isinstance(one, int) else one
+        for one in places
+        if not isinstance(one, int) or one >= inputs
+    ]
 
 
 def redacted(

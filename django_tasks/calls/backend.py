@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from django_tasks import framework
-from django_tasks.calls import registry, result
+from django_tasks.calls import registry, result, workflows
 from django_tasks.calls.arguments import normalize
+from django_tasks.calls.canvas import Node, Shape, lay_call
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.signature import Signature, checked_task
 from django_tasks.calls.task import Task, require_task
 from django_tasks.conf import task_settings
-from django_tasks.errors import InvalidTaskOptions, NotATask
+from django_tasks.errors import InvalidTaskOptions, InvalidWorkflow, NotATask
 from django_tasks.framework import BaseTaskBackend, task_enqueued
 from django_tasks.states import Recording
 
@@ -48,7 +49,13 @@ class RedisBackend(BaseTaskBackend):
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> TaskResult:
         """A row now, a message after commit. Raises ``TaskArgumentError``, ``InvalidTask``."""
         self.validate_task(task)
-        return self.enqueue_drafts([(task, Signature(task, tuple(args), dict(kwargs)).draft())])[0]
+        call = Signature(task, tuple(args), dict(kwargs))
+        options = getattr(task, "options", None)
+        if options is not None and options.is_joined:
+            nodes: list[Node] = []
+            joined: TaskResult = self.enqueue_workflow(nodes, lay_call(call, nodes), "graph", "")
+            return joined
+        return self.enqueue_drafts([(task, call.draft())])[0]
 
     def enqueue_drafts(self, drafts: Sequence[tuple[Any, Draft]]) -> list[TaskResult]:
         """Pairs of a task and the draft of one call of it; results in order."""
@@ -68,6 +75,10 @@ class RedisBackend(BaseTaskBackend):
             for one in results:
                 task_enqueued.send(sender=type(self), task_result=one)
         return results
+
+    def enqueue_workflow(self, nodes: list[Node], shape: Shape, kind: str, name: str) -> Any:
+        """The nodes of a chain, group or chord (canvas.py). Raises ``InvalidWorkflow``."""
+        return workflows.enqueue(self, nodes, shape, kind, name)
 
     async def aenqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -112,6 +123,12 @@ def enqueue_many(signatures: Iterable[Signature]) -> list[Any]:
     drafts = {}
     for position, one in enumerate(made):
         if isinstance(backends[one.task.backend], RedisBackend):
+            options = getattr(one.task, "options", None)
+            if options is not None and options.is_joined:
+                raise InvalidWorkflow(
+                    f"{one.task.func.__name__}() is joined to other calls: enqueue it by itself, or"
+                    " all of them by group(…).enqueue()."
+                )
             drafts[position] = (one.task, one.draft())
         else:
             options = getattr(one.task, "options", None)

@@ -53,6 +53,18 @@ class TaskOptions:
     expires: float | datetime | None = None
     # Parameters whose values are shown nowhere: the admin, commands, logs, errors, descriptions.
     sensitive: tuple[str, ...] = ()
+    # Of one call (docs/workflows.md): what it waits for, whether it runs whatever becomes of that,
+    # and what runs after it. Calls are not hashable, and a task is.
+    depends_on: tuple[Any, ...] = field(default=(), hash=False)
+    allow_failure: bool = False
+    on_success: tuple[Any, ...] = field(default=(), hash=False)
+    on_failure: tuple[Any, ...] = field(default=(), hash=False)
+    on_cancelled: tuple[Any, ...] = field(default=(), hash=False)
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether this call waits for others, or others for it."""
+        return bool(self.depends_on or self.on_success or self.on_failure or self.on_cancelled)
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -65,6 +77,7 @@ _OPTIONS = {option.name for option in fields(TaskOptions)}
 
 # Read where the task is run, by its name, or by who serves all records: one call can't change them.
 FIXED = frozenset("name aliases retry_for throws database takes_context atomic sensitive".split())
+JOINS = ("depends_on", "allow_failure", "on_success", "on_failure", "on_cancelled")
 YEARS = range(1970, 2255)  # of a time: what its microseconds, a double in the scripts, tell apart
 MAX_DELAY = timedelta(days=365 * 200)
 
@@ -82,6 +95,12 @@ def changed_for_call(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOp
 
 def require_for_all_calls(options: Mapping[str, Any]) -> None:
     """Raises ``InvalidTaskOptions`` for what says something of one call, not of a task."""
+    for name in JOINS:
+        if name in options:
+            raise InvalidTaskOptions(
+                f"{name} says something of one call, not of a task: use"
+                f" task.using({name}=…).enqueue(…)."
+            )
     for name in ("run_after", "expires"):
         if isinstance(options.get(name), datetime) or (name == "run_after" and name in options):
             raise InvalidTaskOptions(
@@ -179,6 +198,31 @@ def _expires(name: str, value: Any) -> float | datetime | None:
     return to_seconds(value, name)
 
 
+def _calls(name: str, value: Any) -> tuple[Any, ...]:
+    given = tuple(value) if isinstance(value, tuple | list) else (value,)
+    for one in given:
+        if not (hasattr(one, "draft") or hasattr(one, "lay")):
+            raise InvalidTaskOptions(
+                f"{name} is {one!r:.200}; it must be a call not yet made, like {name}=tell.s()."
+            )
+    return given
+
+
+def _enqueued(name: str, value: Any) -> tuple[Any, ...]:
+    """Results, and records; those of a group each."""
+    given = tuple(value) if isinstance(value, tuple | list) else (value,)
+    found: list[Any] = []
+    for one in given:
+        found += one.results if hasattr(one, "results") else [one]
+    for one in found:
+        if not hasattr(one, "id") or not (hasattr(one, "queue_name") or hasattr(one, "task")):
+            raise InvalidTaskOptions(
+                f"{name} is {one!r:.200}; it must be a result, as enqueue() returned it, or a"
+                " record, or several of these."
+            )
+    return tuple(found)
+
+
 _LEAST = {"retries": 0, "max_lost": 1}
 MOST = 1_000_000  # far below what the record's columns hold
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -194,6 +238,11 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "expires": _expires,
     "atomic": _yes_or_no,
     "sensitive": _names,
+    "depends_on": _enqueued,
+    "allow_failure": _yes_or_no,
+    "on_success": _calls,
+    "on_failure": _calls,
+    "on_cancelled": _calls,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +15,7 @@ from django_tasks import framework
 from django_tasks.calls.lookup import find, from_snapshot
 from django_tasks.calls.progress import Progress
 from django_tasks.errors import (
+    ENDED_BY_PARENTS,
     BrokerError,
     ResultInsideTransaction,
     ResultNotFound,
@@ -185,6 +186,8 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
         if self.state == State.SUCCESSFUL:
             return self._return_value
         ending = _ENDINGS.get(State(self.state), TaskFailed)
+        if ending is TaskCancelled:  # maybe since what it waited for had ended
+            ending = ENDED_BY_PARENTS.get(self.error_class.rpartition(".")[2], ending)
         raise ending(self.id, self.error_class, self.error_message, self.traceback)
 
     def _give_up(self, timeout: float | None) -> NoReturn:
@@ -245,3 +248,26 @@ def of_new(record: TaskRecord, task: Any, alias: str, database: str) -> TaskResu
     ):
         object.__setattr__(result, name, value)
     return result
+
+
+class GroupResult:
+    """What became of a group. ``id``: of its workflow; ``results``: its members', in order."""
+
+    def __init__(self, workflow_id: str, results: Sequence[Any]) -> None:
+        self.id = workflow_id
+        self.results = list(results)
+
+    def get(self, timeout: float | None = None) -> list[Any]:
+        """Wait for all; their values in order. Raises what the first that failed raises, and
+        ``ResultTimeout``."""
+        end = None if timeout is None else time.monotonic() + timeout
+        return [
+            one.get(None if end is None else max(end - time.monotonic(), 0.0))
+            for one in self.results
+        ]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)

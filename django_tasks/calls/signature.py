@@ -14,6 +14,7 @@ from django_tasks.calls.arguments import (
     describe,
     hidden_places,
     normalize,
+    own_places,
     parameters,
     redacted,
 )
@@ -53,10 +54,22 @@ class Signature:
     task: Any
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
+    immutable: bool = False  # it takes no value of what it waits for
 
-    def draft(self) -> Draft:
-        """The row that this call will be, once it passed the middlewares. Raises
-        ``TaskArgumentError``, ``MiddlewareError``, and what a middleware raises."""
+    def __or__(self, other: Any) -> Any:
+        """``add.s(1, 2) | mul.s(3)``: a chain."""
+        from django_tasks.calls.canvas import chain
+
+        return chain(self, other)
+
+    def enqueue(self) -> Any:
+        """The call, enqueued as ``add.enqueue(1, 2)`` does it."""
+        return self.task.enqueue(*self.args, **self.kwargs)
+
+    def draft(self, inputs: int = 0) -> Draft:
+        """The row that this call will be, once it passed the middlewares. ``inputs``: how many
+        arguments of what it waits for will stand before its own. Raises ``TaskArgumentError``,
+        ``MiddlewareError``, and what a middleware raises."""
         settings = task_settings(self.task.backend)
         plan = plan_of(settings.middleware)
         headers: dict[str, Any] | None = None
@@ -65,21 +78,21 @@ class Signature:
             if found:
                 headers = {**headers, **found} if headers else dict(found)
         if not plan.enqueues:
-            draft = self._laid_down(settings)
+            draft = self._laid_down(settings, inputs)
         else:
             call = Call(self.task, self.args, self.kwargs, headers or {})
-            draft = enqueue_through(plan, call, partial(self._laid_down, settings), _id_of)
+            draft = enqueue_through(plan, call, partial(self._laid_down, settings, inputs), _id_of)
             headers = call.headers
         if headers:
             draft.record.headers, draft.record.parent_id = checked_headers(headers)
         return draft
 
-    def _laid_down(self, settings: TaskSettings) -> Draft:
+    def _laid_down(self, settings: TaskSettings, inputs: int) -> Draft:
         database_for, make_draft, new_record = _floors_below()
         task = self.task
         options = getattr(task, "options", _PLAIN_OPTIONS)
         args, kwargs = normalize(
-            task.func, task.takes_context, self.args, self.kwargs, options.sensitive
+            task.func, task.takes_context, self.args, self.kwargs, options.sensitive, inputs
         )
         checked_size(task.func.__name__, args, kwargs, settings.max_argument_bytes)
         now = datetime.now(UTC)
@@ -101,11 +114,12 @@ class Signature:
         shown: tuple[Any, Any] = (args, kwargs)
         if options.sensitive:
             places = hidden_places(
-                task.func, task.takes_context, options.sensitive, len(args), kwargs
+                task.func, task.takes_context, options.sensitive, inputs + len(args), kwargs
             )
             if places:  # for who shows the record when its task is gone
-                metadata["sensitive"] = places
-                shown = redacted(task, args, kwargs)
+                noted = own_places(places, inputs)
+                metadata["sensitive"] = noted
+                shown = redacted(None, args, kwargs, noted)
         if run_after is not None:  # a retry writes its own time into the row
             metadata["run_after"] = run_after.isoformat()
         record = new_record(

@@ -99,6 +99,10 @@ class Task(FrameworkTask[P, R]):
         """A call not yet made, for ``enqueue_many``."""
         return Signature(self, args, dict(kwargs))
 
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """The same, immutable: in a chain or a chord it takes no value of what it waits for."""
+        return Signature(self, args, dict(kwargs), immutable=True)
+
     def using(
         self,
         *,

@@ -162,6 +162,25 @@ class TaskRecord(models.Model):
     headers = AnyJSONField(_("headers"), null=True, blank=True)
     release = models.CharField(_("release"), max_length=100, blank=True, default="", db_default="")
     parent_id = models.UUIDField(_("enqueued by"), null=True, blank=True)
+    workflow = models.ForeignKey(
+        "Workflow",
+        verbose_name=_("workflow"),
+        related_name="records",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        db_constraint=False,  # as TaskAttempt's
+        db_index=False,
+    )
+    # Those it waits for or waited for; the other way round ``dependents``.
+    parents = models.ManyToManyField(
+        "self",
+        through="TaskDependency",
+        through_fields=("child", "parent"),
+        symmetrical=False,
+        related_name="dependents",
+        blank=True,
+    )
     # What few records have: what using() said and no column keeps (the alias of TASKS, max_lost,
     # backoff, record, run_after as asked for); what a message of unknown shape held.
     metadata = AnyJSONField(_("metadata"), default=dict, blank=True)
@@ -208,6 +227,12 @@ class TaskRecord(models.Model):
                 fields=("parent_id", "id"),
                 condition=Q(parent_id__isnull=False),
                 name="taskrecord_parent",
+            ),
+            # A workflow's members, by state: most records are in none.
+            models.Index(
+                fields=("workflow", "status", "id"),
+                condition=Q(workflow__isnull=False),
+                name="taskrecord_workflow",
             ),
         )
 

@@ -82,7 +82,7 @@ def _of_message(record: TaskRecord | None, trace: Trace, state: str, seen: Statu
         return of_ready(trace, line)
     if state == State.PENDING and record is not None:  # made to run again; its push is to come
         return of_pending(record, seen)
-    return of_deferred()
+    return of_deferred(record, trace)
 
 
 def _of_running(

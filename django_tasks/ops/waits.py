@@ -12,12 +12,14 @@ from django.utils.translation import ngettext
 from django_tasks.broker.reads import Trace
 from django_tasks.broker.snapshot import Attempt, Snapshot
 from django_tasks.calls import registry
+from django_tasks.calls.sensitive import shown_call
 from django_tasks.errors import UnknownTask
 from django_tasks.models import TaskRecord
 from django_tasks.ops.status import QueueLine, Status, pause_text
-from django_tasks.ops.words import duration
-from django_tasks.states import Result
+from django_tasks.ops.words import duration, inert
+from django_tasks.states import FINAL, Result
 
+NAMED = 3  # parents that are named
 PATIENCE = 10.0  # seconds after which it is said that something waits longer than it should
 
 
@@ -37,8 +39,23 @@ def of_pending(record: TaskRecord, seen: Status) -> list[str]:
     return said
 
 
-def of_deferred() -> list[str]:
-    return [_("Deferred: it waits for the tasks that it depends on.")]
+def of_deferred(record: TaskRecord | None, trace: Trace) -> list[str]:
+    parents = record.parents.all() if record is not None else TaskRecord.objects.none()
+    unfinished = list(parents.exclude(status__in=FINAL).order_by("id")[:NAMED])
+    if record is None or (not unfinished and not trace.waits):
+        return [_("Deferred: it waits for the tasks that it depends on.")]
+    if not unfinished:
+        text = _("Deferred, though what it waits for has ended: a worker's keeper sees it soon.")
+        return [text]
+    names = ", ".join(
+        f"{inert(shown_call(one)[2])} {one.pk} ({one.get_status_display()})" for one in unfinished
+    )
+    text = ngettext(
+        "Deferred: it waits for %(count)d task: %(names)s.",
+        "Deferred: it waits for %(count)d tasks, among them %(names)s.",
+        max(trace.waits, len(unfinished)),
+    )
+    return [text % {"count": max(trace.waits, len(unfinished)), "names": names}]
 
 
 def of_ready(trace: Trace, line: QueueLine | None) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django_tasks.broker import Broker
@@ -96,6 +96,8 @@ class Exchange:
             return self.report(outcomes) if outcomes else []
 
     def _settle(self, outcomes: Sequence[Outcome], acked: Acked, since: float) -> list[Message]:
+        if acked.left:
+            self._carry({outcome.message.queue for outcome in outcomes})
         if acked.unknown:
             self._report_unknown([one for one in outcomes if one.id in acked.unknown])
         for record_id in acked.refused:
@@ -106,6 +108,14 @@ class Exchange:
             )
         self.board.clear(outcome.id for outcome in outcomes)
         return self._hold(acked.claimed, since) if acked.claimed else []
+
+    def _carry(self, queues: Iterable[str]) -> None:
+        """What their ends left to do for their dependents; else a supervisor does it."""
+        try:
+            for queue in queues:
+                self.broker.carry(queue)
+        except BrokerError as error:
+            logger.info("Dependents in other queues wait for a worker's next look: %s", error)
 
     def wait(self, limit: int) -> list[Message]:
         """Block until something can be claimed, and take it; a stop signal ends the wait."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from inspect import iscoroutinefunction
@@ -18,16 +15,14 @@ from django.db.transaction import TransactionManagementError
 from django_tasks.bridge.connections import begin_run, end_run, left_open
 from django_tasks.broker.message import VERSION, Message, Outcome, to_json
 from django_tasks.calls import registry
-from django_tasks.calls.arguments import checked_return_value, describe, redacted, require_fit
+from django_tasks.calls.arguments import checked_return_value, require_fit
 from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import RunCancelled, TaskContext
 from django_tasks.calls.middleware import execute_through, plan_of
-from django_tasks.calls.options import TaskOptions
 from django_tasks.calls.progress import Reporter
 from django_tasks.calls.provenance import running
 from django_tasks.calls.result import TaskResult
-from django_tasks.calls.retries import RetryPolicy, Snooze, to_backoff
-from django_tasks.calls.sensitive import scrubbed
+from django_tasks.calls.retries import Snooze
 from django_tasks.calls.shown import inert
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
@@ -36,64 +31,14 @@ from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
 from django_tasks.worker.atomic import LATER, CommitUnknown, RowDecides, run_atomically
 from django_tasks.worker.cancellation import call, call_coroutine, was_asked
+from django_tasks.worker.inputs import InputsAway, inputs_of
+from django_tasks.worker.run import Run, Tell
 from django_tasks.worker.telling import error_fields, line_of, logged
 
 logger = logging.getLogger("django_tasks.worker")
 
 ANOTHER_RELEASE = 15.0  # seconds until a name that another release may know is asked again
-_PLAIN_OPTIONS = TaskOptions()
 _is_coroutine = lru_cache(maxsize=1024)(iscoroutinefunction)
-Tell = Callable[[Message, bytes], object]  # where goes what a run tells of its progress
-
-
-@dataclass(slots=True)
-class Run:
-    """One execution of one message: what is known of it, step by step. Middlewares see it."""
-
-    message: Message
-    consumer: str
-    settings: TaskSettings
-    alias: str = "default"
-    started: float = field(default_factory=time.time)
-    task: Any = None
-    args: list[Any] = field(default_factory=list)
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    headers: dict[str, Any] = field(default_factory=dict)
-    result: TaskResult | None = None
-    tell: Tell | None = None
-    reporter: Reporter | None = None  # of a task that takes a context
-    # Told once it is not being handled any more: who hears of it may log it as it is (Django does).
-    untold: BaseException | None = None
-
-    @property
-    def id(self) -> str:
-        return self.message.id
-
-    @property
-    def attempt(self) -> int:
-        return self.message.attempt + 1
-
-    @property
-    def options(self) -> TaskOptions:
-        options: TaskOptions = getattr(self.task, "options", _PLAIN_OPTIONS)
-        return options
-
-    @property
-    def retry_policy(self) -> RetryPolicy:
-        """How often and how soon: as the call was enqueued; for which errors: as the code says."""
-        policy = replace(self.options.retry_policy, retries=self.message.max_attempts - 1)
-        if self.message.backoff:
-            policy = replace(policy, backoff=to_backoff(json.loads(self.message.backoff)))
-        return policy
-
-    def __str__(self) -> str:
-        name = self.task.func.__name__ if self.task is not None else self.message.task
-        shown = redacted(self.task, self.args, self.kwargs)
-        return f"{describe(name, *shown)} {self.message.id}"
-
-    def shown(self, text: str) -> str:
-        """A text of an error, without the values of sensitive arguments."""
-        return scrubbed(text, self.task, self.args, self.kwargs)
 
 
 def execute(
@@ -109,6 +54,9 @@ def execute(
         _prepare(run)
     except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
         return _unrunnable(run, error)
+    except InputsAway as error:
+        logger.warning("%s is given back: %s", run, error, extra=run.extra)
+        return Outcome(message, Result.SNOOZED.value, LATER)
     outer = begin_run()
     token = running.set(run)  # what it enqueues has it as its parent
     try:
@@ -120,10 +68,10 @@ def execute(
         _require_no_open_transaction(run, outer)
         outcome = _succeeded(run, value)
     except RowDecides as decision:
-        logger.warning("%s has no effect: its row is %s", run, decision, extra=_extra(run))
+        logger.warning("%s has no effect: its row is %s", run, decision, extra=run.extra)
         outcome = Outcome.forgotten(message, decision.word)
     except CommitUnknown:
-        logger.warning("%s is given back: its commit was cut off", run, extra=_extra(run))
+        logger.warning("%s is given back: its commit was cut off", run, extra=run.extra)
         outcome = Outcome(message, Result.SNOOZED.value, LATER)
     # SystemExit, KeyboardInterrupt and MemoryError too: they are the task's, not the worker's.
     except BaseException as error:
@@ -148,7 +96,11 @@ def _told(run: Run, error: BaseException) -> Outcome:
     except Exception as trouble:  # e.g. a delay that is no number: the run failed all the same
         line, shown = logged(trouble, run.shown)
         logger.error(
-            "%s failed, and how can't be told: %s", run, line, exc_info=shown, extra=_extra(run)
+            "%s failed, and how can't be told: %s",
+            run,
+            line,
+            exc_info=shown,
+            extra=run.extra,
         )
         return _outcome(run, Result.FAILED, error=trouble)
 
@@ -170,6 +122,8 @@ def _prepare(run: Run) -> None:
         raise UnknownTask(f"The message has the format {run.message.version}, newer than ours.")
     run.task = registry.find(run.message.task)
     run.args, run.kwargs = run.message.decoded_arguments()
+    if run.message.inputs:
+        run.args = [*inputs_of(run.message, run.alias), *run.args]
     if run.message.headers:
         run.headers = run.message.decoded_headers()
     if run.message.backoff:
@@ -188,7 +142,7 @@ def _call(run: Run) -> Any:
     if task_started.receivers:
         _send(run, task_started)
     if logger.isEnabledFor(logging.DEBUG):  # the texts of a line cost more than a short task
-        logger.debug("Started %s", run, extra=_extra(run))
+        logger.debug("Started %s", run, extra=run.extra)
     args = run.args
     if run.task.takes_context:
         clean = run.shown if run.options.sensitive else None
@@ -215,7 +169,7 @@ def _succeeded(run: Run, value: Any) -> Outcome:
     returned = None if value is None else to_json(value)
     outcome = _outcome(run, Result.SUCCEEDED, return_value=returned)
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s succeeded in %.3f s", run, outcome.run, extra=_extra(run))
+        logger.info("%s succeeded in %.3f s", run, outcome.run, extra=run.extra)
     _tell_finished(run, State.SUCCESSFUL, value=value)
     return outcome
 
@@ -223,10 +177,10 @@ def _succeeded(run: Run, value: Any) -> Outcome:
 def _ended_by(run: Run, error: BaseException) -> Outcome:
     if isinstance(error, Snooze):
         delay = run.retry_policy.backoff.delay(run.attempt) if error.delay is None else error.delay
-        logger.info("%s snoozes for %.1f s", run, delay, extra=_extra(run))
+        logger.info("%s snoozes for %.1f s", run, delay, extra=run.extra)
         return _outcome(run, Result.SNOOZED, delay, error=error)
     if isinstance(error, RunCancelled):
-        logger.info("%s was cancelled while it ran", run, extra=_extra(run))
+        logger.info("%s was cancelled while it ran", run, extra=run.extra)
         outcome = _outcome(run, Result.CANCELLED)
         _tell_finished(run, State.CANCELLED)
         return outcome
@@ -240,14 +194,19 @@ def _ended_by(run: Run, error: BaseException) -> Outcome:
             run.message.max_attempts,
             wait,
             line_of(error, run.shown),
-            extra=_extra(run),
+            extra=run.extra,
         )
         return _outcome(run, Result.RETRIED, wait, error=error)
     if is_expected:
-        logger.info("%s ended as expected: %s", run, line_of(error, run.shown), extra=_extra(run))
+        logger.info(
+            "%s ended as expected: %s",
+            run,
+            line_of(error, run.shown),
+            extra=run.extra,
+        )
     else:
         line, shown = logged(error, run.shown)
-        logger.error("%s failed: %s", run, line, exc_info=shown, extra=_extra(run))
+        logger.error("%s failed: %s", run, line, exc_info=shown, extra=run.extra)
     outcome = _outcome(run, Result.FAILED, error=error)
     if run.options.sensitive:
         run.untold = error
@@ -263,9 +222,9 @@ def _unrunnable(run: Run, error: Exception) -> Outcome:
     if isinstance(error, UnknownTask | ArgumentMismatch) and (
         message.version > VERSION or (is_foreign and _is_recent(run))
     ):
-        logger.warning("Given back for another release: %s", inert(error), extra=_extra(run))
+        logger.warning("Given back for another release: %s", inert(error), extra=run.extra)
         return Outcome(message, Result.SNOOZED.value, ANOTHER_RELEASE)
-    logger.error("Dead letter %s: %s", message.id, inert(error), extra=_extra(run))
+    logger.error("Dead letter %s: %s", message.id, inert(error), extra=run.extra)
     outcome = _outcome(run, Result.FAILED, error=error)
     word = outcome.word
     if isinstance(error, UndecodableMessage):
@@ -384,13 +343,5 @@ def _send(run: Run, signal: Any) -> None:
             receiver,
             line,
             exc_info=shown,
-            extra=_extra(run),
+            extra=run.extra,
         )
-
-
-def _extra(run: Run) -> dict[str, Any]:
-    return {
-        "task_name": run.message.task,
-        "message_id": run.message.id,
-        "queue": run.message.queue,
-    }

@@ -113,7 +113,11 @@ class Supervisor:
             self.broker.describe(self.name, self._fades_after, self._description())
         self.heart.speak_for_the_stuck()
         if now >= self._due["promote"]:
-            due = [one.next_due for one in self.broker.promote_all(self.plan.queues)]
+            promotions = self.broker.promote_all(self.plan.queues)
+            for queue, promotion in zip(self.plan.queues, promotions, strict=True):
+                if promotion.ends or promotion.crossings:  # whoever was at it may have died
+                    self.broker.carry(queue)
+            due = [one.next_due for one in promotions]
             soonest = min([one for one in due if one is not None], default=PROMOTE)
             self._due["promote"] = now + min(max(soonest, 0.01), PROMOTE)
         if self.plan.is_burst and now >= self._due["burst"] and not self.is_stopping:

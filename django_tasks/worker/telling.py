@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import traceback as traceback_module
 from collections.abc import Callable
+from typing import Any
 
+from django_tasks.broker.message import Message
 from django_tasks.calls.shown import inert, inert_lines
 
 Shown = Callable[[str], str]
@@ -58,3 +60,8 @@ def _lines_of(error: BaseException) -> str:
         return "".join(traceback_module.format_exception(error))
     except BaseException as trouble:  # a __str__ or __repr__ that raises, whatever it raises
         return f"(the traceback can't be shown: {type(trouble).__name__})"
+
+
+def log_fields(message: Message) -> dict[str, Any]:
+    """For ``extra``."""
+    return {"task_name": message.task, "message_id": message.id, "queue": message.queue}

@@ -129,7 +129,16 @@ def test_every_option_of_a_record_travels() -> None:
         release="r6",
     )
 
-    message = to_message(record, SETTINGS, recording="after", database="other")
+    record.metadata["inputs"] = "values:1"
+
+    message = to_message(
+        record,
+        SETTINGS,
+        recording="after",
+        database="other",
+        parents="p:success:0",
+        dependents="c:",
+    )
 
     assert {one.name: getattr(message, one.name) for one in fields(message)} == {
         "id": str(record.id),
@@ -155,7 +164,11 @@ def test_every_option_of_a_record_travels() -> None:
         "description": "b(1, x=2)",
         "release": "r6",
         "ttl": 60,
-        "metadata": '{"max_lost":9,"backoff":[1.0,2.0,60.0,true]}',
+        "metadata": '{"max_lost":9,"backoff":[1.0,2.0,60.0,true],"inputs":"values:1"}',
+        "parents": "p:success:0",
+        "dependents": "c:",
+        "inputs": "values:1",
+        "given": None,
         "headers": '{"view":"shop:buy","parent":"00000000-0000-0000-0000-000000000007"}',
         "version": 1,
         "doubt": False,

@@ -7,7 +7,7 @@ import pytest
 from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
-from django_tasks.worker.execute import Run
+from django_tasks.worker.run import Run
 from tests import tasks
 
 

@@ -43,7 +43,7 @@ def test_an_option_like_no_other_is_told_the_known_ones() -> None:
         django_task(zzz=1)
 
     assert "Did you mean" not in str(caught.value)
-    assert "aliases, atomic, backend, backoff" in str(caught.value)
+    assert "aliases, allow_failure, atomic, backend, backoff" in str(caught.value)
 
 
 def test_a_wrong_option_is_an_invalid_task_and_a_type_error_of_ours() -> None:

@@ -25,7 +25,7 @@ COLUMNS = (
     "id task_name description queue_name priority args kwargs status revision fence round attempt"
     " lost max_attempts run_after expires created_at enqueued_at started_at finished_at worker_id"
     " return_value error_class error_message traceback dead_letter headers"
-    " release parent_id metadata"
+    " release parent_id workflow_id metadata"
 ).split()
 ATTEMPT_COLUMNS = (
     "id record_id number fence consumer claimed_at started_at finished_at outcome error_class"
@@ -163,7 +163,7 @@ def test_there_are_no_more_indexes_than_are_asked_for() -> None:
     indexes = {name for name, facts in found.items() if facts["index"] and not facts["primary_key"]}
     primary = [name for name, facts in found.items() if facts["primary_key"]]
 
-    ours = "pending unfinished failed task dead parent".split()
+    ours = "pending unfinished failed task dead parent workflow".split()
     assert indexes == {f"taskrecord_{name}" for name in ours}
     assert len(primary) == 1
 

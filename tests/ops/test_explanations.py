@@ -218,15 +218,6 @@ def test_its_commit_was_cut_off(hands: Broker) -> None:
     )
 
 
-def test_it_waits_for_other_tasks(hands: Broker, redis_client: Any) -> None:
-    result = add.enqueue(1, 1)
-    get_broker().settle()
-    # No script of this release brings one there.
-    redis_client.hset(hands.keys("default").message(result.id), "state", "DEFERRED")
-
-    assert said(result) == "Deferred: it waits for the tasks that it depends on."
-
-
 # -- held --------------------------------------------------------------------------------------
 
 

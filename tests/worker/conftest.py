@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskAttempt, TaskRecord, Workflow
 from tests.servers import Server
 from tests.worker.running import Site
 
@@ -33,6 +33,7 @@ def delete_rows(blocker: Any) -> None:
     with blocker.unblock():
         TaskAttempt.objects.all().delete()
         TaskRecord.objects.all().delete()
+        Workflow.objects.all().delete()
         connections.close_all()
 
 

@@ -12,4 +12,8 @@ end
 local function leave_line(m)
   if m.state == 'READY' then redis.call('ZREM', READY, m.id) end
   if m.state == 'SCHEDULED' then redis.call('ZREM', SCHEDULED, m.id) end
+  if m.state == 'DEFERRED' then
+    redis.call('ZREM', DEFERRED, m.id)
+    redis.call('DEL', waits_key(m.id))
+  end
 end

@@ -20,9 +20,9 @@ local function brief(id, fence_text, outcome, holds)
   if outcome ~= 'succeeded' or holds[id] ~= fence_text then return nil end
   local key = message_key(id)
   local v = redis.call('HMGET', key, 'revision', 'record', 'database', 'ttl', 'score', 'priority',
-                       'watched')
+                       'watched', 'dependents')
   if not v[1] or not v[2] then return nil end  -- a stub
   return {id = id, key = key, revision = tonumber(v[1]) or 0, record = v[2], database = v[3],
           ttl = tonumber(v[4]) or 3600, score = tonumber(v[5]) or 0, priority = tonumber(v[6]) or 0,
-          watched = v[7], fence = tonumber(fence_text)}
+          watched = v[7], dependents = v[8], fence = tonumber(fence_text)}
 end

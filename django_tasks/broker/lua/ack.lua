@@ -5,9 +5,10 @@
 -- ARGV[3]    number of outcomes
 -- ARGV[4..]  per outcome: id, fence, outcome, delay µs, run µs, number of strings, field, value, …
 -- returns    verdicts (per outcome 1 accepted, 0 refused, -1 unknown here: re-assert, then repeat)
---            and the claimed messages, as claim returns them
+--            the claimed messages, as claim returns them; how many ends and edges into other queues are
+--            left to go on with (0 where this call ended no parent)
 -- dirty      each message accepted or claimed
--- uses       _numbers _now _keys _message _hold _dirty _line _released _final _finish _count _ready _dead _attempts _era _usual _claim
+-- uses       _numbers _now _keys _message _hold _dirty _line _released _final _finish _count _ready _policies _release _input _ends _dead _attempts _era _usual _claim
 -- repeats    the acknowledgement: the same fence gets the same answer and counts once; not the claim
 
 local FINAL = {succeeded = 'SUCCESSFUL', failed = 'FAILED', cancelled = 'CANCELLED',
@@ -31,6 +32,7 @@ local function settle(m, fence, outcome, delay, first, last)
   if outcome == 'dropped' or outcome == 'settled' then  -- its row is gone, or final already
     redis.call('DEL', m.key)
     if m.database then redis.call('ZREM', dirty_key(m.database), m.id) end
+    if outcome == 'dropped' then note_end_of(m, 'cancelled') end
     return
   end
   if outcome == 'buried' then  -- no id that a row could have
@@ -98,7 +100,9 @@ for _ = 1, outcomes do
   i = i + 6 + length
 end
 write_released(consumer)
+release_dependents()  -- what became ready is claimed in the same call
 local claimed = claim_next(consumer, limit)
+release_dependents()
 write_dirty_marks()
 write_counts()
-return {verdicts, claimed}
+return {verdicts, claimed, left_to_carry()}

@@ -7,7 +7,7 @@
 --            mark is left, which a late push finds), 1 (it runs: noted, if it
 --            is to be ended), 0 (it is final already)
 -- dirty      each message cancelled
--- uses       _numbers _now _keys _message _dirty _line _final _finish _count
+-- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready _policies _release _input _ends
 -- repeats    freely: a second call finds the message final, or notes the same
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that it passes at maxmemory
@@ -49,6 +49,7 @@ for i = 2, #ARGV, 3 do
   end
   verdicts[#verdicts + 1] = digits(verdict)
 end
+release_dependents()
 write_dirty_marks()
 write_counts()
 return verdicts

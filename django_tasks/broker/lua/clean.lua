@@ -11,7 +11,7 @@
 --            The fences are of attempts that were copied: each is removed, whatever came since.
 -- returns    per message 1 if the verb was done
 -- dirty      what `ahead` raises; all else is unmarked
--- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count _ready _policies _release _input _ends
 -- repeats    a second call finds the mark gone, or does the same again
 
 local database, verdicts, unmarked, i = ARGV[1], {}, {}, 2
@@ -58,6 +58,7 @@ local VERBS = {
     if m.record == 'first' then redis.call('HDEL', m.key, 'args', 'kwargs') end
     -- Not by a run of ours: who reads its result must ask the row.
     redis.call('HSET', m.key, 'state', state, 'revision', digits(m.revision), 'settled', '1')
+    note_end_of(m, ENDS[state])
     let_go(m)
     count('settled')
     return 1
@@ -71,6 +72,7 @@ local VERBS = {
     else
       leave_all(m)
       redis.call('DEL', m.key)
+      note_end_of(m, 'cancelled')
     end
     count('dropped')
     return 1
@@ -99,6 +101,7 @@ end
 for j = 1, #unmarked, 1000 do
   redis.call('ZREM', dirty_key(database), unpack(unmarked, j, math.min(j + 999, #unmarked)))
 end
+release_dependents()
 write_dirty_marks()
 write_counts()
 return verdicts

@@ -5,7 +5,7 @@
 --            as the JSON of an attempt without its number ("" if it was not started)
 -- returns    number of messages given back
 -- dirty      each message given back
--- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count _ready _attempts
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count _ready _policies _release _input _ends _attempts
 -- repeats    a second call finds nothing held by that fence and returns 0
 
 local consumer, given = ARGV[1], 0
@@ -32,6 +32,7 @@ for i = 2, #ARGV, 3 do
   end
 end
 if given > 0 then wake() end
+release_dependents()
 write_dirty_marks()
 write_counts()
 return given

@@ -6,7 +6,7 @@
 -- returns    per message its priority now; or a word, of what was not moved: "unknown", "final",
 --            "running", "deferred"
 -- dirty      each message moved
--- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready
+-- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready _policies _release _input _ends
 -- repeats    freely, save "front", which puts it before what came to the front since
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that it passes at maxmemory
@@ -65,6 +65,7 @@ for i = 3, #ARGV, 2 do
   answers[#answers + 1] = answer
 end
 if redis.call('ZCARD', READY) > 0 then wake() end
+release_dependents()
 write_dirty_marks()
 write_counts()
 return answers

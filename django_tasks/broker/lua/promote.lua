@@ -2,9 +2,10 @@
 -- ends a pause whose time is over.
 -- KEYS[1]    queue root
 -- ARGV[1]    at most how many to make ready (1,000 is the limit)
--- returns    how many became ready, how many expired, µs until the next is due (-1: none)
+-- returns    how many became ready, how many expired, µs until the next is due (-1: none), how many ends
+--            and how many edges into other queues wait to be gone on with
 -- dirty      each message moved
--- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready _dead
+-- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready _policies _release _input _ends _dead
 -- repeats    a second call finds the next ones that are due
 
 local due = redis.call('ZRANGEBYSCORE', SCHEDULED, '-inf', NOW, 'WITHSCORES',
@@ -19,6 +20,7 @@ for i = 1, #due, 2 do
   end
 end
 
+resume_ends()
 local expired = 0
 for _, id in ipairs(redis.call('ZRANGE', READY, 0, 99)) do
   local expires = redis.pcall('HGET', message_key(id), 'expires')
@@ -43,8 +45,9 @@ if pause[1] == '1' and ends > 0 and ends <= now then
 end
 -- A token may be lost with the consumer that took it: repaired here.
 if pause[1] ~= '1' and redis.call('ZCARD', READY) > 0 then wake() end
+release_dependents()
 write_dirty_marks()
 write_counts()
 local upcoming = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')
 local left = upcoming[2] and math.max((tonumber(upcoming[2]) or now) - now, 0) or -1
-return {#due / 2, expired, math.ceil(left)}
+return {#due / 2, expired, math.ceil(left), redis.call('HLEN', ENDED), redis.call('HLEN', RELEASES)}

@@ -5,7 +5,7 @@
 -- ARGV[3..]  with a consumer id: the ids that its board shows as running; the rest it never started
 -- returns    per consumer reaped: its id, how many it held, how many were charged
 -- dirty      each message taken back
--- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count _ready _dead _attempts
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _finish _count _ready _policies _release _input _ends _dead _attempts
 -- repeats    a second call finds the consumer unregistered and holding nothing
 
 local reaped = {}
@@ -83,6 +83,7 @@ elseif is_beating() then
   end
 end
 if #reaped > 0 and redis.call('ZCARD', READY) > 0 then wake() end
+release_dependents()
 write_dirty_marks()
 write_counts()
 return reaped

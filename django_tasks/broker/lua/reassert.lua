@@ -5,7 +5,7 @@
 -- returns    per message 1 (held by the consumer), 0 (refused: finished, or someone else's) or -1
 --            (the consumer is not registered)
 -- dirty      each message taken that has a body
--- uses       _numbers _now _keys _message _hold _dirty _line _final _era
+-- uses       _numbers _now _keys _message _hold _dirty _line _final _era _edges
 -- repeats    a second call finds the messages held and returns the same
 
 redis.call('SREM', STOPPING, '')  -- a removal first, so that this passes at maxmemory
@@ -32,6 +32,7 @@ local function remember(id, known, fence, first, last)
     redis.call('HDEL', m.key, 'stub')
     m = look(id)
     redis.call('HSET', m.key, 'score', arrival_score(m.priority, now))
+    write_dependents(id, m.dependents, false)
     mark_dirty(m, stamp)
   end
   take_hold(m, consumer, fence)

@@ -1,0 +1,201 @@
+"""chain, group, chord: calls not yet made that are to wait for each other.
+
+Each lays itself down as nodes; the backend makes records of these (workflows.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Union
+from uuid import UUID
+
+from django_tasks.calls.result import GroupResult
+from django_tasks.calls.signature import Signature
+from django_tasks.errors import InvalidWorkflow
+from django_tasks.states import Policy
+
+Element = Union[Signature, "Canvas"]
+# What a node's parents give it: a place of theirs, or a list of such.
+Shape = Union["Node", list["Shape"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A record that was enqueued before, as a parent."""
+
+    id: UUID
+    queue: str
+    database: str
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One record to be. ``parents``: those it waits for, and after which end of theirs it runs;
+    ``shape``: what of their values it is given, as one argument; ``is_told``: instead of that, who
+    failed and how, as three."""
+
+    signature: Signature
+    parents: list[tuple[Node | Earlier, str]] = field(default_factory=list)
+    shape: Shape | None = None
+    is_told: bool = False
+
+
+class Canvas:
+    """What chain, group and chord have in common."""
+
+    kind = ""
+
+    def lay(
+        self, nodes: list[Node], before: Shape | None, policy: str = Policy.SUCCESS.value
+    ) -> Shape:
+        """Append its nodes, those of what comes first first; ``before``: what they wait for, and
+        ``policy``: after which end of it they run. Returns those whose values are its own."""
+        raise NotImplementedError
+
+    def __or__(self, other: Element) -> chain:
+        return chain(self, other)
+
+    def __call__(self) -> Any:
+        """Celery's form of ``enqueue``."""
+        return self.enqueue()
+
+    def enqueue(self, *, name: str = "") -> Any:
+        """Write its records now, push them after commit. Raises ``InvalidWorkflow``, and what an
+        enqueue of each call raises; then nothing was written."""
+        nodes: list[Node] = []
+        shape = self.lay(nodes, None)
+        if not nodes:  # an empty group: nothing is to be waited for
+            return GroupResult("", [])
+        backend = nodes[0].signature.task.get_backend()
+        if not hasattr(backend, "enqueue_workflow"):
+            raise InvalidWorkflow(
+                f"{nodes[0].signature.task.backend!r} of TASKS is no RedisBackend: its calls can't"
+                " be joined."
+            )
+        return backend.enqueue_workflow(nodes, shape, self.kind, name)
+
+
+class chain(Canvas):
+    """One after the other; each takes the return value of the one before as its first argument.
+    A group in it is waited for as a whole, and gives a list."""
+
+    kind = "chain"
+
+    def __init__(self, *elements: Element) -> None:
+        self.elements = [_checked(one) for one in elements]
+        if not self.elements:
+            raise InvalidWorkflow("chain() needs at least one call, like chain(add.s(1, 2)).")
+
+    def __or__(self, other: Element) -> chain:
+        return chain(*self.elements, other)
+
+    def lay(
+        self, nodes: list[Node], before: Shape | None, policy: str = Policy.SUCCESS.value
+    ) -> Shape:
+        shape = before
+        for element in self.elements:
+            shape = _lay(element, nodes, shape, policy)
+            policy = Policy.SUCCESS.value
+        assert shape is not None
+        return shape
+
+
+class group(Canvas):
+    """Side by side; the value is the list of their values, in their order."""
+
+    kind = "group"
+
+    def __init__(self, *elements: Element | Iterable[Element]) -> None:
+        if len(elements) == 1 and not isinstance(elements[0], Signature | Canvas):
+            elements = tuple(elements[0])
+        self.elements = [_checked(one) for one in elements]
+
+    def lay(
+        self, nodes: list[Node], before: Shape | None, policy: str = Policy.SUCCESS.value
+    ) -> Shape:
+        return [_lay(element, nodes, before, policy) for element in self.elements]
+
+
+class chord(Canvas):
+    """A group, and a body that gets the list of its values: ``chord([…], body)`` or
+    ``chord([…])(body)``, which enqueues."""
+
+    kind = "chord"
+
+    def __init__(self, header: group | Iterable[Element], body: Element | None = None) -> None:
+        self.header = header if isinstance(header, group) else group(header)
+        self.body = None if body is None else _checked(body)
+
+    def __call__(self, body: Element | None = None) -> Any:
+        return (self if body is None else chord(self.header, body)).enqueue()
+
+    def lay(
+        self, nodes: list[Node], before: Shape | None, policy: str = Policy.SUCCESS.value
+    ) -> Shape:
+        if self.body is None:
+            raise InvalidWorkflow("A chord needs a body: chord([…], body), or chord([…])(body).")
+        return _lay(self.body, nodes, self.header.lay(nodes, before, policy))
+
+
+def _checked(element: Any) -> Any:
+    if not isinstance(element, Signature | Canvas):
+        raise InvalidWorkflow(
+            f"{element!r:.200} is no call that can be joined to others. Write add.s(1, 2), a chain,"
+            " a group or a chord."
+        )
+    return element
+
+
+def _lay(
+    element: Element,
+    nodes: list[Node],
+    before: Shape | None,
+    policy: str = Policy.SUCCESS.value,
+) -> Shape:
+    if isinstance(element, Canvas):
+        return element.lay(nodes, before, policy)
+    return lay_call(element, nodes, before, policy)
+
+
+def lay_call(
+    call: Signature,
+    nodes: list[Node],
+    before: Shape | None = None,
+    policy: str = Policy.SUCCESS.value,
+) -> Node:
+    """One call, and what its ``using()`` joined to it."""
+    node = Node(call)
+    if before is not None:
+        node.parents = [(parent, policy) for parent in leaves(before)]
+        if not call.immutable:
+            node.is_told = policy in (Policy.FAILURE, Policy.CANCELLED)
+            node.shape = None if node.is_told else before
+    nodes.append(node)
+    options = getattr(call.task, "options", None)
+    if options is None or not options.is_joined:
+        return node
+    wanted = Policy.ANY if options.allow_failure else Policy.SUCCESS
+    node.parents += [(_earlier(one), wanted.value) for one in options.depends_on]
+    for after, calls in (
+        (Policy.SUCCESS, options.on_success),
+        (Policy.FAILURE, options.on_failure),
+        (Policy.CANCELLED, options.on_cancelled),
+    ):
+        for one in calls:
+            _lay(one, nodes, node, after.value)
+    return node
+
+
+def _earlier(one: Any) -> Earlier:
+    state = getattr(one, "_state", None)
+    if state is not None:  # a record
+        return Earlier(one.id, one.queue_name, state.db or "default")
+    return Earlier(UUID(str(one.id)), one.task.queue_name, one.database)
+
+
+def leaves(shape: Shape) -> Iterator[Node]:
+    if isinstance(shape, Node):
+        yield shape
+    else:
+        for part in shape:
+            yield from leaves(part)

@@ -1,0 +1,164 @@
+"""Edges: what the broker loses the rows know; who depends on what ended is not forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from django_tasks import chain, chord, django_task
+from django_tasks.bridge.actions import retry
+from django_tasks.bridge.deliver import UNFINISHED, deliver
+from django_tasks.broker import Broker, get_broker
+from django_tasks.conf import TaskSettings
+from django_tasks.models import TaskRecord
+from tests.calls.conftest import work as work
+from tests.calls.test_workflows import add, fail, far, mul, shown, states, total
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def forget_all(queue: TaskSettings, redis_client: Any) -> None:
+    """As FLUSHALL does it to this test's keys; nobody has to wait until the era is old."""
+    get_broker().settle()
+    for key in redis_client.scan_iter(f"{queue.prefix}:*"):
+        redis_client.delete(key)
+
+
+def rebuild(broker: Broker) -> None:
+    last = None
+    while True:
+        last = deliver(broker, "default", statuses=UNFINISHED, after=last, batch=3).last_id
+        if last is None:
+            return
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_law_6_a_workflow_survives_the_loss_of_the_brokers_memory_at_any_step(
+    work: Callable[..., None], queue: TaskSettings, redis_client: Any, after: int
+) -> None:
+    header = [chain(add.s(1, 2), mul.s(10)), add.s(5, 5), far.s(1)]
+    result = chain(chord(header, total.s()), add.s(1)).enqueue()
+    if after:
+        work("default", "news", max_tasks=after)
+
+    forget_all(queue, redis_client)
+    rebuild(Broker(queue))
+    redis_client.hset(Broker(queue).keys("default").meta, "since", "1")
+    work("default", "news")
+
+    assert result.get(0) == 30 + 10 + 101 + 1
+    assert set(states()) == {"SUCCESSFUL"}
+
+
+def test_inputs_that_left_the_broker_are_read_from_the_rows(
+    work: Callable[..., None], queue: TaskSettings, redis_client: Any
+) -> None:
+    result = chord([add.s(1, 2), far.s(3)], total.s()).enqueue()
+    work("news")
+    work("default", max_tasks=1)
+    keys = Broker(queue).keys("default")
+    redis_client.hdel(keys.message(result.id), "in:0", "in:1")
+    for record in TaskRecord.objects.successful():
+        redis_client.delete(Broker(queue).keys(record.queue_name).message(str(record.pk)))
+
+    work()
+
+    assert result.get(0) == 106
+
+
+def test_a_release_that_nobody_carried_on_is_found_by_the_rows(
+    work: Callable[..., None], queue: TaskSettings, redis_client: Any
+) -> None:
+    result = chain(add.s(1, 2), add.s(3)).enqueue()
+    get_broker().settle()
+    keys = Broker(queue).keys("default")
+    first = TaskRecord.objects.order_by("id")[0]
+    redis_client.delete(keys.dependents(str(first.pk)))
+    redis_client.hdel(keys.message(str(first.pk)), "dependents")
+    work()
+    assert states() == ["SUCCESSFUL", "DEFERRED"]
+
+    rebuild(Broker(queue))
+    work()
+
+    assert result.get(0) == 6
+
+
+def test_a_child_that_is_retried_waits_for_its_parents_again(
+    work: Callable[..., None], queue: TaskSettings
+) -> None:
+    chain(fail.s(1), add.s(1)).enqueue()
+    work()
+    _, child = TaskRecord.objects.order_by("id")
+    assert child.status == "CANCELLED"
+
+    retry(TaskRecord.objects.filter(pk=child.pk))
+    work()
+
+    assert states() == ["FAILED", "CANCELLED"]
+
+
+def test_what_lost_a_parent_with_its_row_does_not_run_without_its_value(
+    work: Callable[..., None], queue: TaskSettings, redis_client: Any
+) -> None:
+    chain(add.s(1, 2), add.s(3)).enqueue()
+    first, _ = TaskRecord.objects.order_by("id")
+    first.delete()
+    forget_all(queue, redis_client)
+    rebuild(Broker(queue))
+    redis_client.hset(Broker(queue).keys("default").meta, "since", "1")
+
+    work()
+
+    child = TaskRecord.objects.get()
+    assert child.status == "FAILED"
+    assert "was deleted" in child.dead_letter
+
+
+class Once:
+    """Fails until it is let through."""
+
+    is_open = False
+
+
+@django_task(retries=0)
+def gate(value: int) -> int:
+    if not Once.is_open:
+        raise ValueError("closed")
+    return value
+
+
+def test_a_retry_by_hand_revives_what_that_cancelled(
+    work: Callable[..., None], queue: TaskSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = [chain(add.s(1, 2), gate.s(), mul.s(10)), add.s(1, 1)]
+    result = chord(header, total.using(on_failure=shown.si("undo")).s()).enqueue()
+    other = chain(fail.s(1), add.s(1)).enqueue()
+    work()
+    assert states().count("CANCELLED") == 3
+    monkeypatch.setattr(Once, "is_open", True)
+
+    done = retry(TaskRecord.objects.for_task(gate))
+    work()
+
+    assert done.changed == 1
+    assert result.get(0) == 32
+    other.refresh()
+    assert other.state == "CANCELLED"  # of another cause
+    [undone] = TaskRecord.objects.for_task(shown)
+    assert undone.status == "SUCCESSFUL"  # it had run; what it undid is for people to see
+
+
+def test_a_retry_of_what_fails_again_cancels_again(
+    work: Callable[..., None], queue: TaskSettings
+) -> None:
+    chain(fail.s(1), add.s(1), add.s(2)).enqueue()
+    work()
+
+    retry(TaskRecord.objects.for_task(fail))
+    work()
+
+    assert states() == ["FAILED", "CANCELLED", "CANCELLED"]
+    assert list(TaskRecord.objects.order_by("id").values_list("round", flat=True)) == [2, 2, 2]
