@@ -19,7 +19,7 @@ from django_tasks.bridge.mirror import mirror
 from django_tasks.broker import Broker, get_broker
 from django_tasks.broker.message import Outcome
 from django_tasks.conf import TaskSettings
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskAttempt, TaskDependency, TaskRecord
 from django_tasks.models.record import new_id
 from tests.tasks import add
 from tests.test_console import logged_in
@@ -170,6 +170,28 @@ def test_it_says_who_and_what_enqueued_it_and_what_it_enqueued(client: Client) -
     rest = client.get(f"{reverse(LIST)}?parent={record.pk}")
     assert len(rest.context["cl"].result_list) == 60
     assert 'id="uncut-children"' not in shown(client, made[0].pk)
+
+
+def test_it_shows_what_it_waits_for_and_what_waits_for_it(client: Client) -> None:
+    parents = [make("SUCCESSFUL", description=f"load({i})<b>") for i in range(2)]
+    record = make("DEFERRED")
+    dependents = [make("DEFERRED", description=f"report({i})") for i in range(60)]
+    for one in parents:
+        TaskDependency.objects.create(parent=one, child=record)
+    for one in dependents:
+        TaskDependency.objects.create(parent=record, child=one)
+
+    page = shown(client, record.pk)
+
+    above = section(page, "uncut-parents")
+    assert [above.count(reverse(PAGE, args=[one.pk])) for one in parents] == [1, 1]
+    assert "load(0)&lt;b&gt;" in above
+    below = section(page, "uncut-dependents")
+    assert below.count("uncut-state-deferred") == 50
+    assert "And more." in below
+    of_parent = shown(client, parents[0].pk)
+    assert reverse(PAGE, args=[record.pk]) in section(of_parent, "uncut-dependents")
+    assert 'id="uncut-parents"' not in of_parent
 
 
 def test_back_leads_to_the_list_as_it_was(client: Client) -> None:
@@ -338,7 +360,8 @@ def test_the_same_few_queries_however_often_it_ran(client: Client) -> None:
         attempt(record, number)
         make(parent_id=record.pk)
 
-    assert cost() == few <= 6  # the session, the user, the row, runs, what it enqueued
+    # The session, the user, the row, runs, what it waits for, what waits for it, what it enqueued.
+    assert cost() == few <= 8
 
 
 def test_without_time_zones_it_tells_local_times(client: Client, settings: Any) -> None:

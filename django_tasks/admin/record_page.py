@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import DatabaseError
 from django.forms import Media
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from django_tasks.admin.charts import badge, bar
 from django_tasks.broker.message import from_us
@@ -19,7 +20,7 @@ from django_tasks.framework import to_django
 from django_tasks.models import TaskAttempt, TaskRecord
 from django_tasks.ops import timeline
 from django_tasks.ops.inspection import Inspection, arguments_of, description_of
-from django_tasks.ops.records import children
+from django_tasks.ops.records import children, joined
 from django_tasks.ops.words import block, duration, inert, pretty
 from django_tasks.states import FINAL, State
 
@@ -62,6 +63,7 @@ def shown(inspection: Inspection) -> dict[str, Any]:
     attempts = _attempts(record, inspection.database)
     args, kwargs = arguments_of(record)
     enqueued = _children(record.pk)
+    parents, dependents = joined(record, MOST_CHILDREN + 1)
     return {
         **found,
         **progress(inspection, record),
@@ -82,6 +84,10 @@ def shown(inspection: Inspection) -> dict[str, Any]:
         "traceback": block(record.traceback, is_tail=True),
         "provenance": _provenance(record),
         "metadata": pretty(record.metadata) if record.metadata else "",
+        "joined": [
+            ("parents", _("What it waits for"), *_links(parents)),
+            ("dependents", _("What waits for it"), *_links(dependents)),
+        ],
         "children": enqueued[:MOST_CHILDREN],
         "has_more_children": len(enqueued) > MOST_CHILDREN,
     }
@@ -191,8 +197,15 @@ def _children(parent: UUID) -> list[dict[str, Any]]:
             rows = children(parent, database, MOST_CHILDREN + 1)
         except DatabaseError:
             continue  # the explanation says so
-        found += [
-            {"id": one.pk, "badge": badge(one.status), "call": inert(description_of(one), 200)}
-            for one in rows
-        ]
+        found += [_link(one) for one in rows]
     return found
+
+
+def _link(record: TaskRecord) -> dict[str, Any]:
+    call = inert(description_of(record), 200)
+    return {"id": record.pk, "badge": badge(record.status), "call": call}
+
+
+def _links(records: list[TaskRecord]) -> tuple[list[dict[str, Any]], bool]:
+    """And whether there are more."""
+    return [_link(one) for one in records[:MOST_CHILDREN]], len(records) > MOST_CHILDREN

@@ -186,6 +186,17 @@ def _queues(rows: TaskRecordQuerySet, wanted: RecordFilter) -> list[str]:
         last = name
 
 
+def joined(record: TaskRecord, limit: int) -> tuple[list[TaskRecord], list[TaskRecord]]:
+    """Those that it waits or waited for, and its dependents, oldest first."""
+    alias = record._state.db or "default"
+    found = []
+    for related in (record.parents, record.dependents):
+        rows = TaskRecord.objects.using(alias)
+        chosen = related.using(alias).defer(*LARGE).order_by("id")[:limit]
+        found.append(described(rows, list(chosen)))
+    return found[0], found[1]
+
+
 def children(parent: UUID, alias: str, limit: int) -> list[TaskRecord]:
     """What a task enqueued, oldest first. Index taskrecord_parent."""
     rows = TaskRecord.objects.using(alias).filter(parent_id=parent)

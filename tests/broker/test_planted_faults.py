@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache, partial
 
 import pytest
@@ -16,6 +17,7 @@ from django_tasks.broker import Broker
 from django_tasks.broker.scripts import assemble, read_lua
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import BrokerUnavailable
+from tests.broker import test_release as releases
 from tests.broker.machine import Machine
 from tests.broker.test_cancel import (
     test_what_is_known_from_its_worker_alone_can_be_cancelled as cancels_a_stub,
@@ -219,8 +221,8 @@ FAULTS = {
     ),
 }
 
-# For these so much must come together that the machine seldom meets it; each with the test that is
-# about just that.
+# For some so much must come together that the machine seldom meets it, and of dependents it knows
+# nothing: each has the test that is about just that.
 RARE: dict[str, tuple[int, str, str, str, Callable[[Broker], object]]] = {
     "the reap of a cancelled stub forgets that": (
         6,
@@ -243,6 +245,55 @@ RARE: dict[str, tuple[int, str, str, str, Callable[[Broker], object]]] = {
         "  if false then redis.call('HSET', CANCELS",
         tells_who_takes_it_again,
     ),
+    "who was let go is still waited for": (
+        6,
+        "_release",
+        "  redis.call('HDEL', waits_key(child), parent)",
+        "",
+        releases.test_a_child_of_several_runs_after_the_last_with_all_values_in_order,
+    ),
+    "a policy is not asked": (
+        1,
+        "_release",
+        "  if not (RUNS[policy] or {})[how] then",
+        "  if false then",
+        releases.test_what_can_not_run_any_more_says_why_and_ends_what_waits_for_it,
+    ),
+    "who is cancelled since a parent failed counts as cancelled": (
+        6,
+        "_release",
+        "  c.how, c.cause = how == 'failure' and 'failure' or 'cancelled', cause",
+        "  c.how, c.cause = 'cancelled', cause",
+        releases.test_what_can_not_run_any_more_says_why_and_ends_what_waits_for_it,
+    ),
+    "a released child stays among the deferred": (
+        1,
+        "_line",
+        "    redis.call('ZREM', DEFERRED, m.id)",
+        "",
+        releases.test_a_child_waits_for_its_parent_and_is_claimed_in_the_call_that_ends_it,
+    ),
+    "an end does not ask for dependents": (
+        6,
+        "_finish",
+        "  note_end_of(m, m.how or ENDS[state])",
+        "",
+        releases.test_a_child_of_several_runs_after_the_last_with_all_values_in_order,
+    ),
+    "who was noted before its parent came is forgotten": (
+        6,
+        "push",
+        "  if verdict > 0 then write_dependents(id, fields.dependents, is_known) end",
+        "  if verdict > 0 then write_dependents(id, fields.dependents, false) end",
+        releases.test_who_was_noted_before_its_parent_was_pushed_is_released_all_the_same,
+    ),
+    "what one call does not reach is forgotten": (
+        6,
+        "_ends",
+        "    if found[1] ~= '0' and not found.err then",
+        "    if false then",
+        releases.test_thousands_of_dependents_are_released_in_steps,
+    ),
 }
 
 
@@ -254,9 +305,10 @@ def test_a_test_finds(name: str, queue: TaskSettings) -> None:
     replaced = {file: text.replace(line, instead)}
 
     for planted, is_found in ((None, False), (replaced, True)):
-        broker = Broker(queue, load=cache(partial(assemble, replaced=planted)))
+        own = replace(queue, prefix=f"{queue.prefix}{is_found}")
+        broker = Broker(own, load=cache(partial(assemble, replaced=planted)))
         broker.beat(["mail"], ["a"], register=True)
-        with pytest.raises((AssertionError, KeyError)) if is_found else nullcontext():
+        with pytest.raises((AssertionError, KeyError, ValueError)) if is_found else nullcontext():
             test(broker)
         broker.close()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django_tasks import chord
 from django_tasks.models import TaskRecord
 from django_tasks.ops.control import pause
 from tests.browser import shop_tasks
@@ -24,7 +25,8 @@ HOSTILE = (
 @dataclass(frozen=True)
 class Scene:
     """The ids of records, by what is to be seen of them. ``succeeded``: it enqueued others;
-    ``failed``: one of these, after two runs; ``dead``: a dead letter."""
+    ``failed``: one of these, after two runs; ``dead``: a dead letter; ``deferred``: it waits for
+    others, and one for it."""
 
     running: str
     failed: str
@@ -33,6 +35,7 @@ class Scene:
     scheduled: str
     dead: str
     hostile: str
+    deferred: str
 
 
 def play(project: Project) -> Scene:
@@ -44,6 +47,8 @@ def play(project: Project) -> Scene:
     scheduled = mail.using(run_after=timedelta(hours=3)).enqueue(7)
     ready = [mail.enqueue(order) for order in range(1, 6)][-1]
     mail.using(queue="imports").enqueue(1)
+    last = chord([mail.s(8), mail.s(9)], mail.si(10) | mail.si(11)).enqueue()
+    deferred = TaskRecord.objects.get(dependents=last.id)
     pause("imports", by="anna", reason="bank holiday")
     succeeded = order(project, 1044)
     project.start("payments", "reports", "--processes", "2")
@@ -57,7 +62,7 @@ def play(project: Project) -> Scene:
         "the parcel could not be booked",
     )
     wait_until(lambda: not TaskRecord.objects.pending().exists(), 20, "all rows are mirrored")
-    results: list[Any] = [running, failed, succeeded, ready, scheduled, dead, hostile]
+    results: list[Any] = [running, failed, succeeded, ready, scheduled, dead, hostile, deferred]
     return Scene(*(str(result.id) for result in results))
 
 
@@ -97,6 +102,7 @@ PAGES: dict[str, Callable[[Scene], str]] = {
     "record-failed": record_page("failed"),
     "record-succeeded": record_page("succeeded"),
     "record-ready": record_page("ready"),
+    "record-deferred": record_page("deferred"),
     "record-dead": record_page("dead"),
     "record-hostile": record_page("hostile"),
     "record-history": lambda scene: f"{RECORDS}{scene.failed}/history/",

@@ -33,6 +33,8 @@ local function settle(m, fence, outcome, delay, first, last)
     redis.call('DEL', m.key)
     if m.database then redis.call('ZREM', dirty_key(m.database), m.id) end
     if outcome == 'dropped' then note_end_of(m, 'cancelled') end
+    -- How it ended only its row knows: delivery tells its dependents.
+    if outcome == 'settled' then redis.call('EXPIRE', dependents_key(m.id), 86400) end
     return
   end
   if outcome == 'buried' then  -- no id that a row could have
