@@ -23,12 +23,12 @@ def join(child: Draft, parent: UUID, queue: str, policy: str, position: int | No
 
 @contextmanager
 def written(kind: str, name: str, drafts: Sequence[Draft]) -> Iterator[UUID]:
-    """The workflow of these drafts, whose rows are written inside of it: all or nothing. One alone
-    makes none."""
+    """The workflow of these drafts, whose rows are written inside of it: all or nothing. A call
+    alone, which only waits for others, makes none."""
     workflow = Workflow(id=new_id(), kind=kind, name=name[:200])
     database = drafts[0].database
     with transaction.atomic(using=database):
-        if len(drafts) > 1 or name:
+        if len(drafts) > 1 or kind != Workflow.Kind.GRAPH:
             for draft in drafts:
                 draft.record.workflow_id = workflow.id
             workflow.save(using=database, force_insert=True)

@@ -91,6 +91,15 @@ def test_a_group_gives_a_list_in_its_order(work: Callable[..., None]) -> None:
     assert Workflow.objects.get().pk.hex == result.id.replace("-", "")
 
 
+def test_a_group_of_one_and_one_of_none_are_groups_too(work: Callable[..., None]) -> None:
+    one, none = group(add.s(i, 1) for i in range(1)).enqueue(name="one"), group().enqueue()
+
+    work()
+
+    assert (one.get(0), none.get(0)) == ([1], [])
+    assert str(Workflow.objects.get(name="one").pk) == one.id
+
+
 def test_a_chord_hands_its_body_the_list_then_its_own(work: Callable[..., None]) -> None:
     result = chord([add.s(1, 2), add.s(3, 4)], total.s(5)).enqueue()
 
