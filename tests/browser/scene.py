@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django_tasks import chord
 from django_tasks.models import TaskRecord
 from django_tasks.ops.control import pause
 from tests.browser import shop_tasks
@@ -45,10 +44,9 @@ def play(project: Project) -> Scene:
     hostile = charge.using(queue="reports").enqueue(1043, why=HOSTILE)
     running = shop_tasks.render_catalogue.enqueue("summer")
     scheduled = mail.using(run_after=timedelta(hours=3)).enqueue(7)
-    ready = [mail.enqueue(order) for order in range(1, 6)][-1]
+    first, *_, ready = [mail.enqueue(order) for order in range(1, 6)]
     mail.using(queue="imports").enqueue(1)
-    last = chord([mail.s(8), mail.s(9)], mail.si(10) | mail.si(11)).enqueue()
-    deferred = TaskRecord.objects.get(dependents=last.id)
+    deferred = mail.using(depends_on=[first, ready], on_success=mail.si(11)).enqueue(10)
     pause("imports", by="anna", reason="bank holiday")
     succeeded = order(project, 1044)
     project.start("payments", "reports", "--processes", "2")
