@@ -236,9 +236,10 @@ class Supervisor:
         if self.is_stopping:
             self.deadline = now
             return
-        logger.info("Stopping: running tasks have %g s to end", self.plan.grace)
-        self.is_stopping = self.heart.is_stopping = True
+        # At once, and this first: a second signal may come within the next line.
         self.deadline = now + self.plan.grace
+        self.is_stopping = self.heart.is_stopping = True
+        logger.info("Stopping: running tasks have %g s to end", self.plan.grace)
         self._due["beat"] = 0.0  # tell the broker that what is reaped from us is not charged
         for pid in list(self.children):
             kill(pid, signal.SIGTERM)
