@@ -79,7 +79,7 @@ def _of_message(record: TaskRecord | None, trace: Trace, state: str, seen: Statu
     if state == State.SCHEDULED:
         return of_scheduled(record, trace, line)
     if state == State.READY:
-        return of_ready(trace, line)
+        return of_ready(record, trace, line)
     if state == State.PENDING and record is not None:  # made to run again; its push is to come
         return of_pending(record, seen)
     return of_deferred(record, trace)

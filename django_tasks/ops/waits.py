@@ -58,15 +58,16 @@ def of_deferred(record: TaskRecord | None, trace: Trace) -> list[str]:
     return [text % {"count": max(trace.waits, len(unfinished)), "names": names}]
 
 
-def of_ready(trace: Trace, line: QueueLine | None) -> list[str]:
+def of_ready(record: TaskRecord | None, trace: Trace, line: QueueLine | None) -> list[str]:
     said = _hindrances(line)
     if line is not None and trace.position is not None:
         said.append(_in_line(trace.position, line))
     snapshot = trace.snapshot
     if snapshot is not None and snapshot.lost:
-        last = next(
-            (one for one in reversed(snapshot.attempts) if one.outcome == Result.LOST), None
-        )
+        lost = [one for one in snapshot.attempts if one.outcome == Result.LOST]
+        last: Any = lost[-1] if lost else None
+        if last is None and record is not None:  # the mirror took it out of the message
+            last = record.attempts.filter(outcome=Result.LOST).order_by("fence").last()
         text = ngettext(
             "%(lost)d run of at most %(most)s was lost with its process%(how)s.",
             "%(lost)d runs of at most %(most)s were lost with their process%(how)s.",
