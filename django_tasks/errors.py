@@ -36,6 +36,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -150,9 +151,7 @@ class ParentCancelled(TaskCancelled):
 
     @property
     def cause_id(self) -> str:
-        # As lua/_release.lua says it: "parent A failed", "parent A failed, since B did".
-        words = self.error_message.replace(",", "").split()
-        return words[words.index("since") + 1] if "since" in words else words[1]
+        return cause_of(self.error_class, self.error_message) or self.record_id
 
 
 class ParentFailed(ParentCancelled):
@@ -164,6 +163,18 @@ class NotNeeded(ParentCancelled):
 
 
 ENDED_BY_PARENTS = {one.__name__: one for one in (ParentCancelled, ParentFailed, NotNeeded)}
+# As lua/_release.lua says it: "parent A failed", "parent A failed, since B did".
+_ENDED_BY = re.compile(r"parent (\S+) (?:failed|was cancelled|succeeded)(?:, since (\S+) did)?")
+
+
+def cause_of(error_class: str, error_message: str) -> str | None:
+    """The record since whose end another one was cancelled; None where that was no parent's: a
+    task may itself have raised an error of ours, and then been cancelled by a person."""
+    module, _, name = error_class.rpartition(".")
+    said = _ENDED_BY.fullmatch(error_message)
+    if module != __name__ or name not in ENDED_BY_PARENTS or said is None:
+        return None
+    return said[2] or said[1]
 
 
 class InvalidWorkflow(TaskQueueError, ValueError):

@@ -11,6 +11,7 @@ from django_tasks.bridge.translate import to_record
 from django_tasks.broker import Broker
 from django_tasks.broker.edges import Ended
 from django_tasks.broker.message import Message, to_json
+from django_tasks.errors import cause_of
 from django_tasks.models import TaskDependency, TaskRecord
 from django_tasks.states import FINAL, Policy, State
 
@@ -156,16 +157,13 @@ def ends_of_rows(edges: Sequence[Edge], using: str) -> list[tuple[str, Ended]]:
 
 
 def how_of(state: str, error_class: str, error_message: str, record_id: Any) -> tuple[str, str]:
-    """How a final record ended, as a parent, and the record that was the cause (lua/_release.lua
-    writes the text that is read here)."""
+    """How a final record ended, as a parent, and the record that was the cause."""
     if state != State.CANCELLED:
         return HOW[State(state)], str(record_id)
-    if not error_class.startswith("django_tasks.errors."):
+    cause = cause_of(error_class, error_message)
+    if cause is None:
         return "cancelled", str(record_id)
-    how = "failure" if error_class == PARENT_FAILED else "cancelled"
-    words = error_message.replace(",", "").split()
-    cause = words[words.index("since") + 1] if "since" in words else words[1]
-    return how, cause
+    return ("failure" if error_class == PARENT_FAILED else "cancelled"), cause
 
 
 def release(broker: Broker, ends: dict[str, list[Ended]]) -> int:

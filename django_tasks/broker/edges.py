@@ -59,12 +59,13 @@ class Edges(Reads):
         """Forget (child, parent) edges that were released in the children's queues."""
         return int(self._call("released", queue, *(f"{child} {parent}" for child, parent in edges)))
 
-    def carry(self, queue: str) -> int:
+    def carry(self, queue: str, most: int = MOST_STEPS) -> int:
         """Go on with what ends in this queue left: the rest of many dependents, and those in other
-        queues. Returns how many edges were released. It may be repeated, and done by several."""
+        queues; in at most so many steps of some thousand edges. Returns how many edges into other
+        queues were released. It may be repeated, and done by several."""
         done = 0
         further = [queue]
-        for _ in range(MOST_STEPS):
+        for _ in range(most):
             if not further:
                 break
             queue = further[-1]

@@ -23,6 +23,7 @@ from django_tasks.errors import (
     TaskCancelled,
     TaskExpired,
     TaskFailed,
+    cause_of,
 )
 from django_tasks.framework import to_django
 from django_tasks.states import FINAL, State, django_status
@@ -186,8 +187,8 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
         if self.state == State.SUCCESSFUL:
             return self._return_value
         ending = _ENDINGS.get(State(self.state), TaskFailed)
-        if ending is TaskCancelled:  # maybe since what it waited for had ended
-            ending = ENDED_BY_PARENTS.get(self.error_class.rpartition(".")[2], ending)
+        if ending is TaskCancelled and cause_of(self.error_class, self.error_message):
+            ending = ENDED_BY_PARENTS[self.error_class.rpartition(".")[2]]
         raise ending(self.id, self.error_class, self.error_message, self.traceback)
 
     def _give_up(self, timeout: float | None) -> NoReturn:

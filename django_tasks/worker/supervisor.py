@@ -35,6 +35,7 @@ logger = logging.getLogger("django_tasks.worker")
 
 TICK = 0.05  # seconds: how long the supervisor sleeps at most
 PROMOTE = 0.25  # seconds: how often a queue is asked for what is due, at least
+CARRIED = 3  # steps for dependents between two beats: a child does the rest, or the next second
 RESPAWN_PAUSE = 1.0  # seconds, for a child that died before it could claim
 UNSTARTED = 1.0  # seconds a child must have lived for its death not to look like a bad start
 
@@ -116,7 +117,7 @@ class Supervisor:
             promotions = self.broker.promote_all(self.plan.queues)
             for queue, promotion in zip(self.plan.queues, promotions, strict=True):
                 if promotion.ends or promotion.crossings:  # whoever was at it may have died
-                    self.broker.carry(queue)
+                    self.broker.carry(queue, CARRIED)
             due = [one.next_due for one in promotions]
             soonest = min([one for one in due if one is not None], default=PROMOTE)
             self._due["promote"] = now + min(max(soonest, 0.01), PROMOTE)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from django_tasks import chain, chord, django_task
 from django_tasks.bridge.actions import retry
 from django_tasks.bridge.deliver import UNFINISHED, deliver
+from django_tasks.bridge.edges import how_of
 from django_tasks.broker import Broker, get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
@@ -115,6 +117,20 @@ def test_what_lost_a_parent_with_its_row_does_not_run_without_its_value(
     child = TaskRecord.objects.get()
     assert child.status == "FAILED"
     assert "was deleted" in child.dead_letter
+
+
+def test_an_error_of_ours_that_a_task_raised_is_no_parents_end() -> None:
+    one, other = str(UUID(int=1)), str(UUID(int=2))
+    failed = "django_tasks.errors.ParentFailed"
+
+    assert how_of("CANCELLED", failed, f"parent {other} failed", one) == ("failure", other)
+    for kind, text in (
+        (failed, f"Task {other} was cancelled: {failed}"),
+        ("django_tasks.errors.ResultTimeout", f"parent {other} failed"),
+        (failed, ""),
+        ("shop.errors.ParentFailed", f"parent {other} failed"),
+    ):
+        assert how_of("CANCELLED", kind, text, one) == ("cancelled", one)
 
 
 class Once:

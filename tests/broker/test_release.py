@@ -202,11 +202,10 @@ def test_thousands_of_dependents_are_released_in_steps(line: Broker) -> None:
     ended(line, parent, "succeeded")
 
     assert 0 < line.backlog("mail")["ready"] < 2500
-    steps = 0
-    while line.release("mail").ends:
-        steps += 1
+    line.carry("mail", 1)
+    assert line.backlog("mail")["ready"] < 2500, "a supervisor goes on beating in between"
+    line.carry("mail", 4)
     assert line.backlog("mail")["ready"] == 2500
-    assert 1 <= steps <= 4
 
 
 @pytest.mark.parametrize("way", ["expired", "cancel", "gone", "settled", "dead letter"])
