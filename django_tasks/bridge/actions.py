@@ -122,6 +122,7 @@ def cancel(
     by: str = "",
     reason: str = "",
     tell: Tell | None = None,
+    is_newest_first: bool = False,
 ) -> Done:
     """What waits is cancelled at once; in what runs an exception is raised (``terminate``: its
     process is ended at once; ``only_waiting``: it goes on): ``Done.told`` says of how many. No
@@ -159,7 +160,7 @@ def cancel(
             for metadata, ids in note.grouped(running):
                 TaskRecord.objects.using(using).filter(id__in=ids).update(metadata=metadata)
 
-    return _carry_out(Deed.CANCEL, records, act, by, reason, tell)
+    return _carry_out(Deed.CANCEL, records, act, by, reason, tell, is_newest_first=is_newest_first)
 
 
 def cancel_call(alias: str, queue: str, record_id: str, database: str, terminate: bool) -> bool:

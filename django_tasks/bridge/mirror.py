@@ -78,6 +78,20 @@ def mirror(broker: Broker, queue: str, database: str, skip: int = 0) -> int:
     return len(marks) - sum(1 for mark in marks if mark[1] == "later" and mark[0] in snapshots)
 
 
+def copy(broker: Broker, queue: str, database: str, ids: Sequence[str]) -> None:
+    """Bring these rows up to what the broker knows, now: for who acts on rows right after a
+    result. Raises as ``mirror``."""
+    for start in range(0, len(ids), BATCH_ROWS):
+        snapshots = broker.snapshots(queue, ids[start : start + BATCH_ROWS])
+        found = sorted(
+            (one for one in snapshots.values() if _is_record(one)), key=lambda one: one.id
+        )
+        while found:
+            batch = _bounded(found)
+            broker.clean(queue, database, _write(queue, database, batch))
+            found = found[len(batch) :]
+
+
 def _bounded(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
     batch: list[Snapshot] = []
     size = 0

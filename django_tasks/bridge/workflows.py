@@ -1,4 +1,4 @@
-"""Records joined to others: the row of their workflow, and the edges of their drafts."""
+"""Workflows: the row of one, the edges of its drafts; and what a person does to all of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from uuid import UUID
 
 from django.db import transaction
 
+from django_tasks.bridge import actions, mirror
+from django_tasks.bridge.actions import Tell
+from django_tasks.bridge.deeds import Done
 from django_tasks.bridge.edges import Edge
 from django_tasks.bridge.outbox import Draft
-from django_tasks.models import Workflow
-from django_tasks.models.record import new_id
+from django_tasks.bridge.translate import alias_of
+from django_tasks.broker import get_broker
+from django_tasks.errors import BrokerError
+from django_tasks.models import TaskRecord, Workflow
+from django_tasks.models.record import TaskRecordQuerySet, new_id
+from django_tasks.states import State
 
 
 def join(child: Draft, parent: UUID, queue: str, policy: str, position: int | None) -> None:
@@ -33,3 +40,55 @@ def written(kind: str, name: str, drafts: Sequence[Draft]) -> Iterator[UUID]:
                 draft.record.workflow_id = workflow.id
             workflow.save(using=database, force_insert=True)
         yield workflow.id
+
+
+def cancel(
+    workflow_id: UUID,
+    using: str,
+    *,
+    terminate: bool = False,
+    by: str = "",
+    reason: str = "",
+    tell: Tell | None = None,
+) -> Done:
+    """Cancel all that has not run, callbacks too, and ask what runs to stop; what had ended stays.
+    Raises ``BrokerUnavailable``."""
+    # Dependents first: the end of a parent would let its callbacks go.
+    return actions.cancel(
+        _records(workflow_id, using).unfinished(),
+        terminate=terminate,
+        by=by,
+        reason=reason,
+        tell=tell,
+        is_newest_first=True,
+    )
+
+
+def retry_failed(
+    workflow_id: UUID,
+    using: str,
+    *,
+    by: str = "",
+    reason: str = "",
+    tell: Tell | None = None,
+) -> Done:
+    """Run again what failed or expired, and then what could not run since; all else stays."""
+    catch_up(workflow_id, using)
+    failed = _records(workflow_id, using).filter(status__in=(State.FAILED, State.EXPIRED))
+    return actions.retry(failed, by=by, reason=reason, tell=tell)
+
+
+def catch_up(workflow_id: UUID, using: str) -> None:
+    """Its rows say what the broker knows by now; where that is away, what they did."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for record in _records(workflow_id, using).unfinished().only("id", "queue_name", "metadata"):
+        groups.setdefault((alias_of(record), record.queue_name), []).append(str(record.id))
+    for (alias, queue), ids in groups.items():
+        try:
+            mirror.copy(get_broker(alias), queue, using, ids)
+        except BrokerError:
+            return
+
+
+def _records(workflow_id: UUID, using: str) -> TaskRecordQuerySet:
+    return TaskRecord.objects.using(using).filter(workflow=workflow_id)

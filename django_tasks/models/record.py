@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.core.checks import CheckMessage
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.fields.json import KeyTransform
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -87,6 +87,15 @@ class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):
     def unfinished(self) -> TaskRecordQuerySet:
         """Not final. Index taskrecord_unfinished."""
         return self.exclude(status__in=FINAL)
+
+    def unneeded(self) -> TaskRecordQuerySet:
+        """Final, and nothing that is not final will read it: neither a dependent (its inputs) nor
+        the rest of its workflow (its counts, a retry). What retention may delete."""
+        live = TaskRecord.objects.exclude(status__in=FINAL)
+        return self.final().exclude(
+            Exists(live.filter(parents=OuterRef("pk")))
+            | Exists(live.filter(workflow=OuterRef("workflow")))
+        )
 
     def for_task(self, task: Any) -> TaskRecordQuerySet:
         """Of one task: the task itself, or its name. Raises ``NotATask``."""
