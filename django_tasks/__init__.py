@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from django_tasks.calls.backend import RedisBackend, enqueue_many
     from django_tasks.calls.canvas import chain, chord, group
     from django_tasks.calls.context import RunCancelled, TaskContext
+    from django_tasks.calls.dependency import Dependency
+    from django_tasks.calls.group_result import GroupResult
+    from django_tasks.calls.handle import get_workflow, workflow
     from django_tasks.calls.provenance import (
         LanguageAndTimeZone,
         Provenance,
         request_middleware,
     )
-    from django_tasks.calls.result import GroupResult, TaskResult
+    from django_tasks.calls.result import TaskResult
     from django_tasks.calls.retries import Retry, Snooze
     from django_tasks.calls.task import Task, django_task
     from django_tasks.framework import DEFAULT_TASK_BACKEND_ALIAS as DEFAULT_TASK_BACKEND_ALIAS
@@ -37,7 +40,10 @@ _OURS = {
     "chain": "calls.canvas",
     "chord": "calls.canvas",
     "group": "calls.canvas",
-    "GroupResult": "calls.result",
+    "GroupResult": "calls.group_result",
+    "Dependency": "calls.dependency",
+    "workflow": "calls.handle",
+    "get_workflow": "calls.handle",
     "Retry": "calls.retries",
     "Snooze": "calls.retries",
     "RunCancelled": "calls.context",
@@ -56,6 +62,7 @@ _FRAMEWORK = (
 )
 
 __all__ = [
+    "Dependency",
     "GroupResult",
     "LanguageAndTimeZone",
     "Provenance",
@@ -70,8 +77,10 @@ __all__ = [
     "chord",
     "django_task",
     "enqueue_many",
+    "get_workflow",
     "group",
     "request_middleware",
+    "workflow",
 ]
 
 

@@ -22,6 +22,7 @@ OURS, BACKPORT = "django-tasks-uncut", "django-tasks"
 PUBLIC_NAMES = {
     "DEFAULT_TASK_BACKEND_ALIAS",
     "DEFAULT_TASK_QUEUE_NAME",
+    "Dependency",
     "GroupResult",
     "LanguageAndTimeZone",
     "Provenance",
@@ -38,10 +39,12 @@ PUBLIC_NAMES = {
     "default_task_backend",
     "django_task",
     "enqueue_many",
+    "get_workflow",
     "group",
     "request_middleware",
     "task",
     "task_backends",
+    "workflow",
 }
 
 

@@ -1,4 +1,5 @@
-"""Our own background tasks: a deed on all that match a filter, and the purge of a long queue."""
+"""Our own background tasks: a deed on all that match a filter, the purge of a long queue; and what
+workflows need: the values of a group as one, one task called many times."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 from django_tasks.bridge import actions
 from django_tasks.bridge.deeds import Deed, Done
 from django_tasks.calls.context import TaskContext
+from django_tasks.calls.registry import find
 from django_tasks.calls.task import django_task
 from django_tasks.ops import control
 from django_tasks.ops.filters import RecordFilter
@@ -50,6 +52,28 @@ def purge(context: TaskContext, queue: str, by: str, reason: str, alias: str) ->
         tell=lambda so_far: context.progress(so_far.matched, None, str(so_far)),
     )
     return _told(done)
+
+
+@django_task
+def gather(values: list[Any]) -> list[Any]:
+    """What a group that replaced a task returned."""
+    return values
+
+
+@django_task(name="django_tasks.map", takes_context=True)
+def call_with_each(context: TaskContext, task: str, items: list[Any]) -> list[Any]:
+    """``add.map([…])``: one call after the other, in one run."""
+    called = find(task)
+    first = [context] if called.takes_context else []
+    return [called.call(*first, item) for item in items]
+
+
+@django_task(name="django_tasks.starmap", takes_context=True)
+def call_with_all_of_each(context: TaskContext, task: str, items: list[list[Any]]) -> list[Any]:
+    """``add.starmap([(1, 2), …])``: likewise, each item being the arguments of one call."""
+    called = find(task)
+    first = [context] if called.takes_context else []
+    return [called.call(*first, *item) for item in items]
 
 
 def do(deed: Deed, records: Any, options: dict[str, Any], **given: Any) -> Done:

@@ -205,6 +205,7 @@ def written_fields() -> set[str]:
     release = text_of("django_tasks/broker/lua/_release.lua")
     found.update(re.findall(r"'(cause|how|failure)'", release))
     found.update(f"{name}<position>" for name in re.findall(r"'(in:)'", release))
+    found.update(re.findall(r'\*\*done.fields, "(\w+)"', text_of("django_tasks/worker/execute.py")))
     ended = text_of("django_tasks/worker/execute.py").partition("def _unrunnable")[2]
     ended += text_of("django_tasks/worker/telling.py")
     found.update(re.findall(r'fields\["(\w+)"\] = ', ended))

@@ -173,7 +173,10 @@ class Note:
             "reason": kept(self.reason),
             **more,
         }
-        return {**(record.metadata or {}), "deed": said}
+        metadata = {**(record.metadata or {}), "deed": said}
+        if self.deed is Deed.RETRY:  # what took its place before is not what comes of it now
+            metadata.pop("replaced_by", None)
+        return metadata
 
     def grouped(self, records: Iterable[TaskRecord]) -> list[tuple[dict[str, Any], list[Any]]]:
         """(metadata, ids): few have any of their own, so that one statement writes many."""

@@ -33,6 +33,7 @@ CIRCUIT = 2.0  # seconds for which a broker that failed is not asked again
 CHUNK = 100  # messages in one call of push
 PUSHED_BYTES = 1_000_000  # of arguments in one call, unless one row alone has more
 _closed_until: dict[TaskSettings, float] = {}
+laid_down: set[str] = set()  # what `with workflow()` blocks that are open will write at their end
 
 
 @dataclass(slots=True)
@@ -128,7 +129,7 @@ def _push_after_commit(drafts: list[Draft], database: str) -> None:
 
 def is_open(record_id: str) -> bool:
     """Whether a transaction that is open in this thread enqueued the call: it can't have run."""
-    return any(
+    return record_id in laid_down or any(
         isinstance(hook[1], Push)
         and not hook[1].is_done
         and any(str(draft.record.id) == record_id for draft in hook[1].drafts)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 from django.db import transaction
 
-from django_tasks.bridge import actions, mirror
+from django_tasks.bridge import actions, edges, mirror
 from django_tasks.bridge.actions import Tell
 from django_tasks.bridge.deeds import Done
 from django_tasks.bridge.edges import Edge
 from django_tasks.bridge.outbox import Draft
 from django_tasks.bridge.translate import alias_of
-from django_tasks.broker import get_broker
+from django_tasks.broker import Broker, get_broker
+from django_tasks.broker.edges import Ended
 from django_tasks.errors import BrokerError
-from django_tasks.models import TaskRecord, Workflow
-from django_tasks.models.record import TaskRecordQuerySet, new_id
+from django_tasks.models import TaskDependency, TaskRecord, Workflow
+from django_tasks.models.record import TaskRecordQuerySet
 from django_tasks.states import State
 
 
@@ -29,17 +30,47 @@ def join(child: Draft, parent: UUID, queue: str, policy: str, position: int | No
 
 
 @contextmanager
-def written(kind: str, name: str, drafts: Sequence[Draft]) -> Iterator[UUID]:
-    """The workflow of these drafts, whose rows are written inside of it: all or nothing. A call
-    alone, which only waits for others, makes none."""
-    workflow = Workflow(id=new_id(), kind=kind, name=name[:200])
+def written(workflow: Workflow | None, drafts: Sequence[Draft]) -> Iterator[None]:
+    """The row of a new workflow; those of its drafts are written inside of it: all or nothing."""
     database = drafts[0].database
-    with transaction.atomic(using=database):
-        if len(drafts) > 1 or kind != Workflow.Kind.GRAPH:
-            for draft in drafts:
-                draft.record.workflow_id = workflow.id
-            workflow.save(using=database, force_insert=True)
-        yield workflow.id
+    is_new = workflow is not None and workflow._state.adding
+    try:
+        with transaction.atomic(using=database):
+            if workflow is not None:
+                for draft in drafts:
+                    draft.record.workflow_id = workflow.id
+            if workflow is not None and is_new:
+                workflow.save(using=database, force_insert=True)
+            yield
+    except BaseException:
+        if workflow is not None:
+            workflow._state.adding = is_new
+        raise
+
+
+def known_ids(ids: Iterable[UUID], using: str) -> set[UUID]:
+    """Of these records those that have a row."""
+    return set(TaskRecord.objects.using(using).filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def hand_over(record: TaskRecord, heir: UUID, drafts: Sequence[Draft], using: str) -> None:
+    """Whoever waits for the record waits for ``heir``, one of ``drafts``, on the same terms. In the
+    transaction that writes these; ``hand_over_in_broker`` follows it."""
+    waiting = TaskDependency.objects.using(using).filter(parent=record.pk)
+    waiting.exclude(child__in=[draft.record.id for draft in drafts]).update(parent=heir)
+    metadata = {**(record.metadata or {}), "replaced_by": str(heir)}
+    TaskRecord.objects.using(using).filter(pk=record.pk).update(metadata=metadata)
+
+
+def hand_over_in_broker(broker: Broker, record_id: str, heir: UUID, using: str) -> None:
+    """Before the record's ack, which lets ``heir`` run. Raises ``BrokerError``."""
+    moved = edges.of_parents([heir], using)
+    by_queue: dict[str, list[Ended]] = {}
+    for edge in moved:
+        told = Ended(str(edge.child), record_id, "replaced", str(heir))
+        by_queue.setdefault(edge.child_queue, []).append(told)
+    edges.release(broker, by_queue)
+    edges.settle(broker, moved, using)
 
 
 def cancel(

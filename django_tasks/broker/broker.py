@@ -5,7 +5,7 @@ Every call may raise ``BrokerUnavailable``; the caller decides whether to repeat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,15 +14,11 @@ from django_tasks.broker.answers import (
     Acked,
     Promotion,
     Pulse,
-    QueueStatus,
     Reaped,
     acked_of,
     as_dict,
-    holdings_of,
-    is_unknown,
     messages_of,
     pulse_of,
-    status_of,
     text_of,
 )
 from django_tasks.broker.edges import Edges
@@ -249,6 +245,11 @@ class Broker(Edges):
         answers = self._call("cancel", queue, how, *parts)
         return [int(answer) for answer in answers]
 
+    def forget(self, queue: str, record_ids: Iterable[str]) -> int:
+        """Final messages leave: at once where their rows say the same, else as soon as these do.
+        Returns how many are gone."""
+        return int(self._call("forget", queue, *record_ids))
+
     def move(
         self,
         queue: str,
@@ -303,74 +304,6 @@ class Broker(Edges):
         """Block until some queue has something to claim; at most ``timeout`` seconds (< 1)."""
         wakes = [self.keys(queue).wake for queue in queues]
         return self._execute("BLPOP", *wakes, timeout) is not None
-
-    def snapshots(self, queue: str, record_ids: Sequence[str]) -> dict[str, Snapshot]:
-        """The messages as they are; unknown ids are left out."""
-        keys = self.keys(queue)
-        answers = self._pipeline([("HGETALL", keys.message(one)) for one in record_ids])
-        return {
-            record_id: Snapshot.from_hash(record_id, as_dict(raw))
-            for record_id, raw in zip(record_ids, answers, strict=True)
-            if raw and not isinstance(raw, Exception)
-        }
-
-    def dirty(self, queue: str, database: str, limit: int = 500, skip: int = 0) -> list[str]:
-        """Ids that the mirror has to copy, oldest mark first."""
-        marks = self._execute("ZRANGE", self.keys(queue).dirty(database), skip, skip + limit - 1)
-        return [text_of(mark) for mark in marks]
-
-    def dirty_places(
-        self, queues: Sequence[str], databases: Sequence[str]
-    ) -> list[tuple[str, str]]:
-        """The (queue, database) pairs that the mirror has something to do for."""
-        places = [(queue, database) for queue in queues for database in databases]
-        counts = self._pipeline(
-            [("ZCARD", self.keys(queue).dirty(database)) for queue, database in places]
-        )
-        return [place for place, count in zip(places, counts, strict=True) if count]
-
-    def unknown_ids(self, queue: str, record_ids: Collection[str] | Mapping[str, int]) -> set[str]:
-        """Those the broker does not know (or knows by name only: a re-asserted one). Of a mapping
-        id → round also those it knows as final in an earlier round."""
-        keys = self.keys(queue)
-        rounds = record_ids if isinstance(record_ids, Mapping) else dict.fromkeys(record_ids, 0)
-        known = [("HMGET", keys.message(one), "state", "stub", "round") for one in rounds]
-        return {
-            record_id
-            for (record_id, round_), answer in zip(
-                rounds.items(), self._pipeline(known), strict=True
-            )
-            if not isinstance(answer, Exception) and is_unknown(answer, round_)
-        }
-
-    def holdings(self, queue: str, consumer: str) -> dict[str, int]:
-        """What the broker says a consumer holds: id → fence."""
-        return holdings_of(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
-
-    def holder(self, queue: str, record_id: str) -> tuple[str, int] | None:
-        """(consumer, fence) of a running message; None if nobody holds it."""
-        state, consumer, fence = self._execute(
-            "HMGET", self.keys(queue).message(record_id), "state", "consumer", "fence"
-        )
-        return (text_of(consumer), int(fence)) if state == b"RUNNING" else None
-
-    def backlog(self, queue: str, databases: Sequence[str] = ()) -> dict[str, int]:
-        """Counts by place: ready, scheduled, unacked, and dirty (for the given databases)."""
-        keys = self.keys(queue)
-        places = {"ready": keys.ready, "scheduled": keys.scheduled, "unacked": keys.unacked}
-        marks = [keys.dirty(database) for database in databases]
-        answers = self._pipeline([("ZCARD", key) for key in [*places.values(), *marks]])
-        counts = dict(zip(places, answers, strict=False))
-        return {**counts, "dirty": sum(answers[len(places) :])}
-
-    def status(self, queues: Sequence[str], databases: Sequence[str]) -> dict[str, QueueStatus]:
-        """What each queue holds: one round trip, however long the lines are."""
-        answers = self._call_all([("status", queue, list(databases)) for queue in queues])
-        return {queue: status_of(answer) for queue, answer in zip(queues, answers, strict=True)}
-
-    def queue_names(self) -> set[str]:
-        """Every queue that anybody ever announced."""
-        return {text_of(name) for name in self._execute("SMEMBERS", self.shared.queues)}
 
     def ping(self) -> str:
         """The server's name and version. Raises ``BrokerUnavailable``, ``BrokerUnusable``."""

@@ -16,8 +16,9 @@ MOST_STEPS = 1000  # of one carrying; a worker's next second goes on
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a parent's end means to one child. ``how``: "success", "failure" or "cancelled";
-    ``cause``: the record that it began with; ``value``: JSON of the child's input, None where the
+    """What a parent's end means to one child. ``how``: "success", "failure" or "cancelled"; or
+    "replaced": by ``cause``, which the child waits for instead. ``cause``: the record that it began
+    with; ``value``: JSON of the child's input, None where the
     child reads it from the row."""
 
     child: str
@@ -100,14 +101,14 @@ class Edges(Reads):
         ]
 
 
-_ASKED = "settled return_value failure error_class error_message dead_letter".split()
+_ASKED = "settled return_value failure error_class error_message dead_letter state".split()
 
 
 def _input(parent: str, how: str, answer: object) -> str | None:
     """As lua/_ends.lua has it."""
-    if not isinstance(answer, list) or answer[0] == b"1":
+    if not isinstance(answer, list) or answer[0] == b"1" or not answer[6]:
         return None
-    _, value, failure, kind, text, dead = (text_of(one) if one else "" for one in answer)
+    _, value, failure, kind, text, dead, _ = (text_of(one) if one else "" for one in answer)
     if how == "success":
         return value or "null"
     return failure or to_json([parent, kind, text or dead])

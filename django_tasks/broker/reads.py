@@ -1,8 +1,8 @@
-"""What a person looks at: workers, the server, and every key that holds one message."""
+"""Reads that change nothing: messages, lines, workers, and every key that holds one message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from django_tasks.broker.answers import (
     QueueStatus,
     WorkerSeen,
     as_dict,
+    holdings_of,
+    is_unknown,
     status_of,
     text_of,
     worker_of,
@@ -59,7 +61,7 @@ class Trace:
 
 
 class Reads(Caller):
-    """Reads that change nothing."""
+    """What the broker knows."""
 
     __slots__ = ()
 
@@ -101,6 +103,74 @@ class Reads(Caller):
             ],
             facts=_facts(server, memory),
         )
+
+    def snapshots(self, queue: str, record_ids: Sequence[str]) -> dict[str, Snapshot]:
+        """The messages as they are; unknown ids are left out."""
+        keys = self.keys(queue)
+        answers = self._pipeline([("HGETALL", keys.message(one)) for one in record_ids])
+        return {
+            record_id: Snapshot.from_hash(record_id, as_dict(raw))
+            for record_id, raw in zip(record_ids, answers, strict=True)
+            if raw and not isinstance(raw, Exception)
+        }
+
+    def dirty(self, queue: str, database: str, limit: int = 500, skip: int = 0) -> list[str]:
+        """Ids that the mirror has to copy, oldest mark first."""
+        marks = self._execute("ZRANGE", self.keys(queue).dirty(database), skip, skip + limit - 1)
+        return [text_of(mark) for mark in marks]
+
+    def dirty_places(
+        self, queues: Sequence[str], databases: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """The (queue, database) pairs that the mirror has something to do for."""
+        places = [(queue, database) for queue in queues for database in databases]
+        counts = self._pipeline(
+            [("ZCARD", self.keys(queue).dirty(database)) for queue, database in places]
+        )
+        return [place for place, count in zip(places, counts, strict=True) if count]
+
+    def unknown_ids(self, queue: str, record_ids: Collection[str] | Mapping[str, int]) -> set[str]:
+        """Those the broker does not know (or knows by name only: a re-asserted one). Of a mapping
+        id → round also those it knows as final in an earlier round."""
+        keys = self.keys(queue)
+        rounds = record_ids if isinstance(record_ids, Mapping) else dict.fromkeys(record_ids, 0)
+        known = [("HMGET", keys.message(one), "state", "stub", "round") for one in rounds]
+        return {
+            record_id
+            for (record_id, round_), answer in zip(
+                rounds.items(), self._pipeline(known), strict=True
+            )
+            if not isinstance(answer, Exception) and is_unknown(answer, round_)
+        }
+
+    def holdings(self, queue: str, consumer: str) -> dict[str, int]:
+        """What the broker says a consumer holds: id → fence."""
+        return holdings_of(self._execute("HGETALL", self.keys(queue).consumer(consumer)))
+
+    def holder(self, queue: str, record_id: str) -> tuple[str, int] | None:
+        """(consumer, fence) of a running message; None if nobody holds it."""
+        state, consumer, fence = self._execute(
+            "HMGET", self.keys(queue).message(record_id), "state", "consumer", "fence"
+        )
+        return (text_of(consumer), int(fence)) if state == b"RUNNING" else None
+
+    def backlog(self, queue: str, databases: Sequence[str] = ()) -> dict[str, int]:
+        """Counts by place: ready, scheduled, unacked, and dirty (for the given databases)."""
+        keys = self.keys(queue)
+        places = {"ready": keys.ready, "scheduled": keys.scheduled, "unacked": keys.unacked}
+        marks = [keys.dirty(database) for database in databases]
+        answers = self._pipeline([("ZCARD", key) for key in [*places.values(), *marks]])
+        counts = dict(zip(places, answers, strict=False))
+        return {**counts, "dirty": sum(answers[len(places) :])}
+
+    def status(self, queues: Sequence[str], databases: Sequence[str]) -> dict[str, QueueStatus]:
+        """What each queue holds: one round trip, however long the lines are."""
+        answers = self._call_all([("status", queue, list(databases)) for queue in queues])
+        return {queue: status_of(answer) for queue, answer in zip(queues, answers, strict=True)}
+
+    def queue_names(self) -> set[str]:
+        """Every queue that anybody ever announced."""
+        return {text_of(name) for name in self._execute("SMEMBERS", self.shared.queues)}
 
     def waiting_ids(self, queue: str, limit: int = 1000) -> list[str]:
         """Of up to ``limit`` messages that are ready and as many that are scheduled."""

@@ -4,28 +4,31 @@ Each lays itself down as nodes; the backend makes records of these (workflows.py
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 from uuid import UUID
 
-from django_tasks.calls.result import GroupResult
+from django_tasks.calls.dependency import Dependency
+from django_tasks.calls.group_result import GroupResult
 from django_tasks.calls.signature import Signature
 from django_tasks.errors import InvalidWorkflow
 from django_tasks.states import Policy
 
 Element = Union[Signature, "Canvas"]
+_WITHOUT_SUCCESS = {Policy.FAILURE.value, Policy.CANCELLED.value}
 # What a node's parents give it: a place of theirs, or a list of such.
-Shape = Union["Node", list["Shape"]]
+Shape = Union["Node", "Earlier", list["Shape"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A record that was enqueued before, as a parent."""
+    """A record that has its id already, as a parent. ``policy``: "" for that of all the others."""
 
     id: UUID
     queue: str
     database: str
+    policy: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,9 +38,12 @@ class Node:
     failed and how, as three."""
 
     signature: Signature
-    parents: list[tuple[Node | Earlier, str]] = field(default_factory=list)
+    parents: list[tuple[Leaf, str]] = field(default_factory=list)
     shape: Shape | None = None
     is_told: bool = False
+
+
+Leaf = Node | Earlier
 
 
 class Canvas:
@@ -66,13 +72,7 @@ class Canvas:
         shape = self.lay(nodes, None)
         if not nodes:  # an empty group: nothing is to be waited for
             return GroupResult("", [])
-        backend = nodes[0].signature.task.get_backend()
-        if not hasattr(backend, "enqueue_workflow"):
-            raise InvalidWorkflow(
-                f"{nodes[0].signature.task.backend!r} of TASKS is no RedisBackend: its calls can't"
-                " be joined."
-            )
-        return backend.enqueue_workflow(nodes, shape, self.kind, name)
+        return backend_of(nodes).enqueue_workflow(nodes, shape, self.kind, name)
 
 
 class chain(Canvas):
@@ -82,7 +82,7 @@ class chain(Canvas):
     kind = "chain"
 
     def __init__(self, *elements: Element) -> None:
-        self.elements = [_checked(one) for one in elements]
+        self.elements = [checked_element(one) for one in elements]
         if not self.elements:
             raise InvalidWorkflow("chain() needs at least one call, like chain(add.s(1, 2)).")
 
@@ -94,7 +94,7 @@ class chain(Canvas):
     ) -> Shape:
         shape = before
         for element in self.elements:
-            shape = _lay(element, nodes, shape, policy)
+            shape = lay(element, nodes, shape, policy)
             policy = Policy.SUCCESS.value
         assert shape is not None
         return shape
@@ -108,12 +108,12 @@ class group(Canvas):
     def __init__(self, *elements: Element | Iterable[Element]) -> None:
         if len(elements) == 1 and not isinstance(elements[0], Signature | Canvas):
             elements = tuple(elements[0])
-        self.elements = [_checked(one) for one in elements]
+        self.elements = [checked_element(one) for one in elements]
 
     def lay(
         self, nodes: list[Node], before: Shape | None, policy: str = Policy.SUCCESS.value
     ) -> Shape:
-        return [_lay(element, nodes, before, policy) for element in self.elements]
+        return [lay(element, nodes, before, policy) for element in self.elements]
 
 
 class chord(Canvas):
@@ -124,7 +124,7 @@ class chord(Canvas):
 
     def __init__(self, header: group | Iterable[Element], body: Element | None = None) -> None:
         self.header = header if isinstance(header, group) else group(header)
-        self.body = None if body is None else _checked(body)
+        self.body = None if body is None else checked_element(body)
 
     def __call__(self, body: Element | None = None) -> Any:
         return (self if body is None else chord(self.header, body)).enqueue()
@@ -134,10 +134,11 @@ class chord(Canvas):
     ) -> Shape:
         if self.body is None:
             raise InvalidWorkflow("A chord needs a body: chord([…], body), or chord([…])(body).")
-        return _lay(self.body, nodes, self.header.lay(nodes, before, policy))
+        return lay(self.body, nodes, self.header.lay(nodes, before, policy))
 
 
-def _checked(element: Any) -> Any:
+def checked_element(element: Any) -> Any:
+    """Raises ``InvalidWorkflow`` for what is no call and no canvas."""
     if not isinstance(element, Signature | Canvas):
         raise InvalidWorkflow(
             f"{element!r:.200} is no call that can be joined to others. Write add.s(1, 2), a chain,"
@@ -146,12 +147,13 @@ def _checked(element: Any) -> Any:
     return element
 
 
-def _lay(
+def lay(
     element: Element,
     nodes: list[Node],
     before: Shape | None,
     policy: str = Policy.SUCCESS.value,
 ) -> Shape:
+    """A call or a canvas: its nodes are appended. Returns those whose values are its own."""
     if isinstance(element, Canvas):
         return element.lay(nodes, before, policy)
     return lay_call(element, nodes, before, policy)
@@ -166,36 +168,55 @@ def lay_call(
     """One call, and what its ``using()`` joined to it."""
     node = Node(call)
     if before is not None:
-        node.parents = [(parent, policy) for parent in leaves(before)]
+        node.parents = [(leaf, getattr(leaf, "policy", "") or policy) for leaf in leaves(before)]
         if not call.immutable:
-            node.is_told = policy in (Policy.FAILURE, Policy.CANCELLED)
+            policies = {one for _, one in node.parents}
+            node.is_told = bool(policies) and policies <= _WITHOUT_SUCCESS
             node.shape = None if node.is_told else before
     nodes.append(node)
     options = getattr(call.task, "options", None)
     if options is None or not options.is_joined:
         return node
     wanted = Policy.ANY if options.allow_failure else Policy.SUCCESS
-    node.parents += [(_earlier(one), wanted.value) for one in options.depends_on]
+    for one in options.depends_on:
+        found = earlier(one)
+        node.parents.append((found, found.policy or wanted.value))
     for after, calls in (
         (Policy.SUCCESS, options.on_success),
         (Policy.FAILURE, options.on_failure),
         (Policy.CANCELLED, options.on_cancelled),
     ):
         for one in calls:
-            _lay(one, nodes, node, after.value)
+            lay(one, nodes, node, after.value)
     return node
 
 
-def _earlier(one: Any) -> Earlier:
+def earlier(one: Any) -> Earlier:
+    """A result or a record, as a parent; of a ``Dependency`` with its policy."""
+    policy = ""
+    if isinstance(one, Dependency):
+        one, policy = one.parent, one.policy
     state = getattr(one, "_state", None)
     if state is not None:  # a record
-        return Earlier(one.id, one.queue_name, state.db or "default")
-    return Earlier(UUID(str(one.id)), one.task.queue_name, one.database)
+        return Earlier(one.id, one.queue_name, state.db or "default", policy)
+    return Earlier(UUID(str(one.id)), one.task.queue_name, one.database, policy)
 
 
-def leaves(shape: Shape) -> Iterator[Node]:
-    if isinstance(shape, Node):
-        yield shape
-    else:
+def backend_of(nodes: Sequence[Node]) -> Any:
+    """Raises ``InvalidWorkflow`` if it is none of ours."""
+    task = nodes[0].signature.task
+    backend = task.get_backend()
+    if not hasattr(backend, "enqueue_workflow"):
+        raise InvalidWorkflow(
+            f"{task.backend!r} of TASKS is no RedisBackend: its calls can't be joined."
+        )
+    return backend
+
+
+def leaves(shape: Shape) -> Iterator[Leaf]:
+    """Those whose values it is made of."""
+    if isinstance(shape, list):
         for part in shape:
             yield from leaves(part)
+    else:
+        yield shape

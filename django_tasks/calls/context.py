@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
+
 from django_tasks import framework
 from django_tasks.calls import registry
 from django_tasks.calls.progress import Progress, Reporter, read_report
+from django_tasks.errors import InvalidWorkflow
 
 if TYPE_CHECKING:
+    from django_tasks.calls.handle import WorkflowHandle
     from django_tasks.calls.result import TaskResult
 
     # django-stubs has it neither frozen nor with a result of ours.
@@ -41,6 +45,7 @@ class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
     number: int = 1
     headers: Mapping[str, Any] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=Reporter, repr=False, compare=False)
+    own: Any = field(default=None, repr=False, compare=False)  # OwnWorkflow, where a worker runs it
 
     @property
     def attempt(self) -> int:
@@ -68,6 +73,31 @@ class TaskContext(FrameworkTaskContext):  # type: ignore[misc, unused-ignore]
         self.reporter.log(line)
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s", self.reporter.clean(line), extra=self._extra(), stacklevel=2)
+
+    @property
+    def workflow(self) -> WorkflowHandle:
+        """The workflow that this call belongs to: ``context.workflow.add(clean.s(7))``. What a run
+        adds has the same ids when it is run again, and is added once. A query, at the first use.
+
+        Raises ``InvalidWorkflow`` if there is none."""
+        handle: WorkflowHandle = self._own().handle
+        return handle
+
+    async def aworkflow(self) -> WorkflowHandle:
+        """``workflow`` for asyncio."""
+        return await sync_to_async(lambda: self.workflow)()
+
+    def replace(self, call: Any) -> None:
+        """Let another call (a chain, a chord) take this one's place once it has returned, whatever
+        it returns: who waited for this call waits for that one, and its value is this one's.
+        ``return context.replace(add.s(1, 2))`` says it in one line. A run that fails after it is
+        not replaced. Raises ``InvalidWorkflow``."""
+        self._own().replace(call)
+
+    def _own(self) -> Any:
+        if self.own is None:
+            raise InvalidWorkflow("Only a task that a worker runs has a workflow of its own.")
+        return self.own
 
     @property
     def report(self) -> Progress | None:

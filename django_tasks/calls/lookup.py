@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from django_tasks.conf import task_settings
 from django_tasks.errors import BrokerError, ResultNotFound
 from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
+
+MANY = 500  # messages of one round trip
 
 if TYPE_CHECKING:
     from django_tasks.broker.snapshot import Attempt, Snapshot
@@ -60,6 +62,40 @@ def find(
             f" is over (RESULT_TTL, {task_settings(alias).result_ttl} s, where there is no record)."
         )
     return _from_record(record, alias, database)
+
+
+def find_all(known: Sequence[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """What there is to say of many results, of each its values as ``find`` has them: a round trip
+    for each 500 of a queue, and a few queries where the broker has forgotten some. Those that
+    nobody knows are left out."""
+    from django_tasks.broker import get_broker
+
+    groups: dict[tuple[str, str, str], list[Any]] = {}
+    for one in known:
+        groups.setdefault((one.task.backend, one.task.queue_name, one.database), []).append(one)
+    for (alias, queue, database), group in groups.items():
+        for start in range(0, len(group), MANY):
+            part = {one.id: one for one in group[start : start + MANY]}
+            try:
+                snapshots = get_broker(alias).snapshots(queue, list(part))
+            except BrokerError:
+                snapshots = {}
+            for record_id, snapshot in snapshots.items():
+                if not snapshot.is_stub and not snapshot.is_settled:
+                    one = part.pop(record_id)
+                    yield one, from_snapshot(snapshot, one)
+            if part and database:
+                yield from _from_rows(part, alias, database)
+
+
+def _from_rows(
+    known: dict[str, Any], alias: str, database: str
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    from django_tasks.models import TaskRecord
+
+    rows = TaskRecord.objects.using(database).filter(pk__in=list(known))
+    for record in rows.prefetch_related("attempts"):
+        yield known[str(record.id)], _from_record(record, alias, database)
 
 
 def _require_committed(record_id: str) -> None:
@@ -151,6 +187,7 @@ def _from_record(record: TaskRecord, alias: str, database: str) -> dict[str, Any
         ),
         value=record.return_value,
         progress=progress_of(record.status, attempts),
+        replaced_by=(record.metadata or {}).get("replaced_by", ""),
     )
 
 
@@ -174,6 +211,7 @@ def from_snapshot(snapshot: Snapshot, known: Any) -> dict[str, Any]:
         ),
         value=json.loads(snapshot.return_value) if snapshot.return_value else None,
         progress=progress_of(snapshot.state, runs, snapshot),
+        replaced_by=snapshot.fields.get("replaced_by", ""),
     )
 
 
@@ -220,6 +258,7 @@ def _values(
     error: tuple[str, str, str],
     value: Any,
     progress: Progress | None,
+    replaced_by: str,
 ) -> dict[str, Any]:
     last_started = [run.started_at for run in runs if run.started_at]
     runs = [run for run in runs if run.outcome != Result.SNOOZED]  # neither an attempt nor an error
@@ -250,4 +289,5 @@ def _values(
         "traceback": error[2],
         "_return_value": value,
         "progress": progress,
+        "replaced_by": replaced_by,
     }

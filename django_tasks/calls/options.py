@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from django_tasks.calls.dependency import checked_dependencies
 from django_tasks.calls.retries import Backoff, RetryPolicy, to_backoff, to_seconds
 from django_tasks.conf import SAME_DATABASE
 from django_tasks.errors import InvalidTaskOptions
@@ -208,21 +209,6 @@ def _calls(name: str, value: Any) -> tuple[Any, ...]:
     return given
 
 
-def _enqueued(name: str, value: Any) -> tuple[Any, ...]:
-    """Results, and records; those of a group each."""
-    given = tuple(value) if isinstance(value, tuple | list) else (value,)
-    found: list[Any] = []
-    for one in given:
-        found += one.results if hasattr(one, "results") else [one]
-    for one in found:
-        if not hasattr(one, "id") or not (hasattr(one, "queue_name") or hasattr(one, "task")):
-            raise InvalidTaskOptions(
-                f"{name} is {one!r:.200}; it must be a result, as enqueue() returned it, or a"
-                " record, or several of these."
-            )
-    return tuple(found)
-
-
 _LEAST = {"retries": 0, "max_lost": 1}
 MOST = 1_000_000  # far below what the record's columns hold
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -238,7 +224,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "expires": _expires,
     "atomic": _yes_or_no,
     "sensitive": _names,
-    "depends_on": _enqueued,
+    "depends_on": checked_dependencies,
     "allow_failure": _yes_or_no,
     "on_success": _calls,
     "on_failure": _calls,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -166,11 +167,11 @@ def task_modules(aliases: Iterable[str] = ("default",)) -> Iterator[str]:
         yield from task_settings(alias).modules
 
 
-def load(module: str) -> None:
-    """Import a module of tasks. Raises ``InvalidSettings`` if it is not there, and whatever its
-    own code raises."""
+def load(module: str) -> ModuleType:
+    """Import a module of tasks; returns it. Raises ``InvalidSettings`` if it is not there, and
+    whatever its own code raises."""
     try:
-        importlib.import_module(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise InvalidSettings(

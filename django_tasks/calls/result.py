@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -39,7 +39,7 @@ else:
 
 REFRESHED = (
     "status errors _return_value finished_at started_at last_attempted_at enqueued_at worker_ids"
-    " state error_class error_message traceback progress"
+    " state error_class error_message traceback progress replaced_by"
 ).split()
 _ENDINGS = {State.CANCELLED: TaskCancelled, State.EXPIRED: TaskExpired}
 
@@ -55,6 +55,7 @@ _NEW = (
     ("error_message", ""),
     ("traceback", ""),
     ("progress", None),
+    ("replaced_by", ""),
 )
 
 LOOK = 0.15  # seconds of one wait for the broker's word; below a producer's time-out
@@ -65,7 +66,8 @@ AWAY_LOOK = 0.05  # seconds between looks at the row while the broker is away
 class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     """Django's ``TaskResult``, and ``get``; ``state`` is the word of docs/states.md, of which
     ``status`` is Django's coarser one. ``database``: alias of its row, "" if it has none.
-    ``progress``: what its run told, of several the last; None while that told nothing."""
+    ``progress``: what its run told, of several the last; None while that told nothing;
+    ``replaced_by``: the record whose value is its own (``context.replace``), "" for none."""
 
     state: str = State.PENDING
     database: str = "default"
@@ -73,6 +75,7 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     error_message: str = ""
     traceback: str = ""
     progress: Progress | None = None
+    replaced_by: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,10 +88,12 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
         it returned.
 
         Raises ``TaskFailed`` (``TaskCancelled``, ``TaskExpired``), ``ResultTimeout``."""
-        is_known = self._is_new()
-        for wait in _waits(timeout):
+        began, is_known = time.monotonic(), self._is_new()
+        for wait in waits(timeout):
             if not is_known or wait is None:
                 self._look()
+            if self.replaced_by:
+                return self._replacement().get(rest_of(timeout, began))
             if self.state in FINAL:
                 return self._outcome()
             if wait is None:
@@ -98,10 +103,13 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
 
     async def aget(self, timeout: float | None = None) -> Any:
         """``get`` for asyncio."""
-        is_known = await sync_to_async(self._is_new)()
-        for wait in _waits(timeout):
+        began, is_known = time.monotonic(), await sync_to_async(self._is_new)()
+        for wait in waits(timeout):
             if not is_known or wait is None:
                 await self._alook()
+            if self.replaced_by:
+                replacement = await sync_to_async(self._replacement)()
+                return await replacement.aget(rest_of(timeout, began))
             if self.state in FINAL:
                 return self._outcome()
             if wait is None:
@@ -109,6 +117,9 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
             found = await sync_to_async(self._wait, thread_sensitive=False)(wait)
             is_known = await sync_to_async(self._adopt)(found)
         return None
+
+    def _replacement(self) -> TaskResult:
+        return load(self.replaced_by, self.task.backend)
 
     def _is_new(self) -> bool:
         """Nobody looked yet, and the broker may know it: then to wait tells as much as to look."""
@@ -151,6 +162,19 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
     async def acancel(self, *, terminate: bool = False) -> bool:
         """``cancel`` for asyncio."""
         return await sync_to_async(self.cancel)(terminate=terminate)
+
+    def forget(self) -> bool:
+        """Nobody will read it again: the broker lets it go, once its row says the same; the row
+        stays. False while it is not final, or not copied yet (then it leaves by itself).
+
+        Raises ``BrokerUnavailable``."""
+        from django_tasks.broker import get_broker
+
+        return get_broker(self.task.backend).forget(self.task.queue_name, [self.id]) > 0
+
+    async def aforget(self) -> bool:
+        """``forget`` for asyncio."""
+        return await sync_to_async(self.forget)()
 
     def refresh(self) -> None:
         """Read again where the task is. Raises ``ResultNotFound``."""
@@ -210,7 +234,7 @@ class TaskResult(FrameworkTaskResult):  # type: ignore[misc, unused-ignore]
             )
 
 
-def _waits(timeout: float | None) -> Iterator[float | None]:
+def waits(timeout: float | None) -> Iterator[float | None]:
     """How long to wait between looks, in seconds; None once the time is over."""
     end = None if timeout is None else time.monotonic() + timeout
     while True:
@@ -219,6 +243,11 @@ def _waits(timeout: float | None) -> Iterator[float | None]:
             yield None
             return
         yield max(min(left, LOOK), 0.001)
+
+
+def rest_of(timeout: float | None, began: float) -> float | None:
+    """Of a time-out that began then (monotonic), what is left."""
+    return None if timeout is None else max(timeout - (time.monotonic() - began), 0.0)
 
 
 def load(record_id: str, alias: str) -> TaskResult:
@@ -249,26 +278,3 @@ def of_new(record: TaskRecord, task: Any, alias: str, database: str) -> TaskResu
     ):
         object.__setattr__(result, name, value)
     return result
-
-
-class GroupResult:
-    """What became of a group. ``id``: of its workflow; ``results``: its members', in order."""
-
-    def __init__(self, workflow_id: str, results: Sequence[Any]) -> None:
-        self.id = workflow_id
-        self.results = list(results)
-
-    def get(self, timeout: float | None = None) -> list[Any]:
-        """Wait for all; their values in order. Raises what the first that failed raises, and
-        ``ResultTimeout``."""
-        end = None if timeout is None else time.monotonic() + timeout
-        return [
-            one.get(None if end is None else max(end - time.monotonic(), 0.0))
-            for one in self.results
-        ]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.results)
-
-    def __len__(self) -> int:
-        return len(self.results)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from django_tasks import framework
 from django_tasks.calls import registry
+from django_tasks.calls.arguments import require_fit
 from django_tasks.calls.foreign import ForeignBackend, own_context
 from django_tasks.calls.options import (
     TaskOptions,
@@ -102,6 +103,40 @@ class Task(FrameworkTask[P, R]):
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
         """The same, immutable: in a chain or a chord it takes no value of what it waits for."""
         return Signature(self, args, dict(kwargs), immutable=True)
+
+    def map(self, items: Iterable[Any]) -> Signature:
+        """A call not yet made of this task with each of the items in turn, in one run; its value is
+        the list of theirs. Raises ``InvalidTaskOptions``, ``ArgumentMismatch``."""
+        given = list(items)
+        for item in given:
+            require_fit(self.func, self.takes_context, [item], {})
+        return Signature(self._many("call_with_each"), (self.task_name, given))
+
+    def starmap(self, items: Iterable[Sequence[Any]]) -> Signature:
+        """``map``, each item being the positional arguments of one call."""
+        given = [list(item) for item in items]
+        for item in given:
+            require_fit(self.func, self.takes_context, item, {})
+        return Signature(self._many("call_with_all_of_each"), (self.task_name, given))
+
+    def _many(self, name: str) -> Any:
+        """The task that calls this one many times, as this one is run."""
+        if self.options.sensitive or self.options.atomic:
+            raise InvalidTaskOptions(
+                f"{self.module_path} has sensitive= or atomic=, which hold for each call by itself:"
+                " enqueue a group of calls instead."
+            )
+        found = getattr(registry.load("django_tasks.tasks"), name)
+        kept = ("retries", "backoff", "max_lost", "expires")
+        own = {one: getattr(self.options, one) for one in kept}
+        return replace(
+            found,
+            queue_name=self.queue_name,
+            priority=self.priority,
+            backend=self.backend,
+            run_after=self.run_after,
+            options=replace(found.options, **own),
+        )
 
     def using(
         self,

@@ -5,49 +5,99 @@ All rows and edges are written in the caller's transaction, and pushed at its co
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django_tasks.calls.canvas import Earlier, Node, Shape, leaves
-from django_tasks.calls.result import GroupResult, TaskResult
+from django_tasks.calls.canvas import Earlier, Leaf, Node, Shape, leaves
+from django_tasks.calls.group_result import GroupResult
+from django_tasks.calls.result import TaskResult
 from django_tasks.errors import InvalidWorkflow
 from django_tasks.states import Recording
 
 if TYPE_CHECKING:
     from django_tasks.bridge.outbox import Draft
 
+MAX_NAME = 200  # characters: the width of Workflow.name
+
 
 def enqueue(backend: Any, nodes: list[Node], shape: Shape, kind: str, name: str) -> Any:
     """The result of ``shape``: the one whose value is the whole's, or those of a group. Raises
     ``InvalidWorkflow``, and what the enqueue of each call raises; then nothing was written."""
     from django_tasks.bridge import workflows
+    from django_tasks.models import Workflow
 
-    drafts = {id(node): node.signature.draft(_arguments_before(node)) for node in nodes}
+    drafts = lay_down(backend, nodes)
+    is_alone = len(drafts) == 1 and kind == Workflow.Kind.GRAPH  # it only waits for others
+    workflow = None if is_alone else Workflow(kind=kind, name=checked_name(name))
+    with workflows.written(workflow, drafts):
+        made = backend.enqueue_drafts(
+            [(node.signature.task, draft) for node, draft in zip(nodes, drafts, strict=True)]
+        )
+    return result_of(shape, nodes, made, "" if workflow is None else str(workflow.id))
+
+
+def checked_name(name: Any) -> str:
+    """A workflow's. Raises ``InvalidWorkflow``."""
+    if not isinstance(name, str) or len(name) > MAX_NAME or "\0" in name:
+        raise InvalidWorkflow(
+            f"The workflow's name is {name!r:.300}; it must be text of at most {MAX_NAME}"
+            " characters."
+        )
+    return name
+
+
+def lay_down(
+    backend: Any,
+    nodes: Sequence[Node],
+    ids: Iterator[UUID] | None = None,
+) -> list[Draft]:
+    """Drafts with their edges, in order; nothing is written. ``ids``: theirs, if not new ones."""
+    drafts = [node.signature.draft(_arguments_before(node)) for node in nodes]
+    if ids is not None:
+        for draft in drafts:
+            draft.record.id = next(ids)
     for task in {id(node.signature.task): node.signature.task for node in nodes}.values():
         if task.backend == backend.alias:
             backend.validate_task(task)
-    _require_one_home(nodes, list(drafts.values()))
-    for node in nodes:
-        draft = drafts[id(node)]
-        gives = [id(parent) for parent in leaves(node.shape)] if node.shape is not None else []
-        if node.is_told:
-            gives = [id(parent) for parent, _ in node.parents if isinstance(parent, Node)]
-            draft.record.metadata["inputs"] = f"error:{len(gives)}"
-        elif node.shape is not None:
-            draft.record.metadata["inputs"] = _inputs(node.shape, gives)
-        places = {key: place for place, key in enumerate(gives)}
-        for parent, policy in node.parents:
-            if isinstance(parent, Node):
-                record = drafts[id(parent)].record
-                found = (record.id, record.queue_name)
-            else:
-                found = (parent.id, parent.queue)
-            workflows.join(draft, *found, policy, places.get(id(parent)))
-    with workflows.written(kind, name, list(drafts.values())) as workflow_id:
-        made = backend.enqueue_drafts([(node.signature.task, drafts[id(node)]) for node in nodes])
-    results = {id(node): result for node, result in zip(nodes, made, strict=True)}
-    return _result(shape, results, workflow_id)
+    _require_one_home(nodes, drafts)
+    of_node = {id(node): draft for node, draft in zip(nodes, drafts, strict=True)}
+    for node, draft in zip(nodes, drafts, strict=True):
+        _join(node, draft, of_node)
+    return drafts
+
+
+def _join(node: Node, draft: Draft, of_node: dict[int, Draft]) -> None:
+    from django_tasks.bridge import workflows
+
+    places: dict[Any, int] = {}  # of those whose values it gets
+    if node.is_told:
+        for parent, _ in node.parents:
+            places.setdefault(_key(parent), len(places))
+        draft.record.metadata["inputs"] = f"error:{len(places)}"
+    elif node.shape is not None:
+        for parent in leaves(node.shape):
+            places.setdefault(_key(parent), len(places))
+        draft.record.metadata["inputs"] = _inputs(node.shape, places)
+    policies: dict[Any, str] = {}
+    for parent, policy in node.parents:
+        key = _key(parent)
+        if policies.setdefault(key, policy) != policy:
+            raise InvalidWorkflow(
+                f"{draft.record} waits for one and the same call by two policies,"
+                f" {policies[key]!r} and {policy!r}."
+            )
+    for parent in {_key(parent): parent for parent, _ in node.parents}.values():
+        if isinstance(parent, Node):
+            record = of_node[id(parent)].record
+            found = (record.id, record.queue_name)
+        else:
+            found = (parent.id, parent.queue)
+        workflows.join(draft, *found, policies[_key(parent)], places.get(_key(parent)))
+
+
+def _key(leaf: Leaf) -> Any:
+    return id(leaf) if isinstance(leaf, Node) else leaf.id
 
 
 def _arguments_before(node: Node) -> int:
@@ -55,25 +105,63 @@ def _arguments_before(node: Node) -> int:
     return 3 if node.is_told else 0 if node.shape is None else 1
 
 
-def _inputs(shape: Shape, gives: list[int]) -> str:
+def _inputs(shape: Shape, places: dict[Any, int]) -> str:
     """As worker/inputs.py reads it: the argument, with the parents' positions in it."""
-    if isinstance(shape, Node):
+    if not isinstance(shape, list):
         return "values:1"
-    if all(isinstance(part, Node) for part in shape):
+    if len(places) == len(shape) and not any(isinstance(part, list) for part in shape):
         return f"list:{len(shape)}"
 
-    places = {key: place for place, key in enumerate(gives)}
-
     def placed(part: Shape) -> Any:
-        return places[id(part)] if isinstance(part, Node) else [placed(one) for one in part]
+        return [placed(one) for one in part] if isinstance(part, list) else places[_key(part)]
 
     return f"shape:{len(places)}:{json.dumps(placed(shape), separators=(',', ':'))}"
 
 
-def _result(shape: Shape, results: dict[int, TaskResult], workflow_id: UUID) -> Any:
-    if isinstance(shape, Node):
-        return results[id(shape)]
-    return GroupResult(str(workflow_id), [_result(part, results, workflow_id) for part in shape])
+def result_of(
+    shape: Shape, nodes: Sequence[Node], results: Sequence[TaskResult], workflow_id: str
+) -> Any:
+    """The result of a shape: one, or those of a group in its order."""
+    found = {id(node): result for node, result in zip(nodes, results, strict=True)}
+
+    def made(part: Shape) -> Any:
+        if isinstance(part, list):
+            return GroupResult(workflow_id, [made(one) for one in part])
+        return found[id(part)]
+
+    return made(shape)
+
+
+def require_no_cycle(drafts: Sequence[Draft]) -> None:
+    """Raises ``InvalidWorkflow`` if some wait for each other in a ring, and names it."""
+    records = {draft.record.id: draft.record for draft in drafts}
+    waits = {
+        draft.record.id: {edge.parent for edge in draft.edges if edge.parent in records}
+        for draft in drafts
+    }
+    dependents: dict[UUID, list[UUID]] = {}
+    for child, parents in waits.items():
+        for parent in parents:
+            dependents.setdefault(parent, []).append(child)
+    free = [child for child, parents in waits.items() if not parents]
+    while free:
+        ended = free.pop()
+        for child in dependents.get(ended, ()):
+            waits[child].discard(ended)
+            if not waits[child]:
+                free.append(child)
+    stuck = {child: parents for child, parents in waits.items() if parents}
+    if not stuck:
+        return
+    ring = [min(stuck)]
+    while ring[-1] not in ring[:-1]:
+        ring.append(min(stuck[ring[-1]]))
+    ring = ring[ring.index(ring[-1]) :][::-1]
+    raise InvalidWorkflow(
+        "These calls would wait for each other in a ring: "
+        + " → ".join(f"{records[one].description} ({one})" for one in ring)
+        + ". Leave one of these edges out."
+    )
 
 
 def _require_one_home(nodes: Sequence[Node], drafts: Sequence[Draft]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -49,6 +50,15 @@ def new_id() -> UUID:
     random_bits = int.from_bytes(os.urandom(8), "big") >> 2
     high = tick >> 12 << 16 | 0x7000 | tick & 0xFFF
     return UUID(int=high << 64 | 0b10 << 62 | random_bits)
+
+
+def derived_id(record_id: UUID, round_: int, what: str, ordinal: int) -> UUID:
+    """The id of what a run makes: the same whenever the run is repeated. It stands in time right
+    after the record, by its ordinal (up to 4,095), so that lists show them together."""
+    named = f"{record_id}:{round_}:{what}:{ordinal}".encode()
+    drawn = int.from_bytes(sha256(named).digest()[:8], "big") >> 2
+    high = (record_id.int >> 80) + 1 << 16 | 0x7000 | min(ordinal, 0xFFF)
+    return UUID(int=high << 64 | 0b10 << 62 | drawn)
 
 
 class TaskRecordQuerySet(models.QuerySet["TaskRecord"]):

@@ -19,13 +19,14 @@ from django_tasks.calls.arguments import checked_return_value, require_fit
 from django_tasks.calls.backend import RedisBackend
 from django_tasks.calls.context import RunCancelled, TaskContext
 from django_tasks.calls.middleware import execute_through, plan_of
+from django_tasks.calls.own_workflow import OwnWorkflow
 from django_tasks.calls.progress import Reporter
 from django_tasks.calls.provenance import running
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import Snooze
 from django_tasks.calls.shown import inert
 from django_tasks.conf import TaskSettings
-from django_tasks.errors import ArgumentMismatch, UndecodableMessage, UnknownTask
+from django_tasks.errors import ArgumentMismatch, BrokerError, UndecodableMessage, UnknownTask
 from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
@@ -66,7 +67,10 @@ def execute(
         else:
             value = _value(run)
         _require_no_open_transaction(run, outer)
-        outcome = _succeeded(run, value)
+        if run.own is not None and run.own.replacement is not None:
+            outcome = _replaced(run, run.own)
+        else:
+            outcome = _succeeded(run, value)
     except RowDecides as decision:
         logger.warning("%s has no effect: its row is %s", run, decision, extra=run.extra)
         outcome = Outcome.forgotten(message, decision.word)
@@ -148,11 +152,13 @@ def _call(run: Run) -> Any:
         clean = run.shown if run.options.sensitive else None
         tell = run.tell and partial(run.tell, run.message)
         run.reporter = Reporter(run.message.fence, tell, clean)
+        run.own = OwnWorkflow(run.id, run.message.database, is_atomic=run.options.atomic)
         context = TaskContext(
             task_result=run.result,
             number=run.attempt,
             headers=run.headers,
             reporter=run.reporter,
+            own=run.own,
         )
         args = [context, *args]
     body, fence = run.task.call, run.message.fence
@@ -172,6 +178,17 @@ def _succeeded(run: Run, value: Any) -> Outcome:
         logger.info("%s succeeded in %.3f s", run, outcome.run, extra=run.extra)
     _tell_finished(run, State.SUCCESSFUL, value=value)
     return outcome
+
+
+def _replaced(run: Run, own: OwnWorkflow) -> Outcome:
+    """Its value is another call's, which runs once this one is acknowledged."""
+    try:
+        heir = own.hand_over()
+    except BrokerError as error:
+        logger.warning("%s is given back: %s", run, error, extra=run.extra)
+        return Outcome(run.message, Result.SNOOZED.value, LATER)
+    done = _succeeded(run, None)
+    return Outcome(run.message, done.word, 0.0, done.run, {**done.fields, "replaced_by": heir})
 
 
 def _ended_by(run: Run, error: BaseException) -> Outcome:

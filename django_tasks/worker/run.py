@@ -11,6 +11,7 @@ from typing import Any
 from django_tasks.broker.message import Message
 from django_tasks.calls.arguments import describe, redacted
 from django_tasks.calls.options import TaskOptions
+from django_tasks.calls.own_workflow import OwnWorkflow
 from django_tasks.calls.progress import Reporter
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import RetryPolicy, to_backoff
@@ -37,7 +38,8 @@ class Run:
     headers: dict[str, Any] = field(default_factory=dict)
     result: TaskResult | None = None
     tell: Tell | None = None
-    reporter: Reporter | None = None  # of a task that takes a context
+    reporter: Reporter | None = None  # of a task that takes a context, as the next
+    own: OwnWorkflow | None = None
     # Told once it is not being handled any more: who hears of it may log it as it is (Django does).
     untold: BaseException | None = None
 

@@ -18,6 +18,10 @@ local function release(child, parent, how, cause, value)
   local wait = redis.pcall('HGET', waits_key(child), parent)
   local c = type(wait) == 'string' and look(child)
   if not c or c.state ~= 'DEFERRED' then return 0 end
+  if how == 'replaced' then  -- by `cause`: waited for from now on, on the same terms
+    redis.call('HSET', waits_key(child), cause, wait)
+    return redis.call('HDEL', waits_key(child), parent)
+  end
   local policy, position = string.match(wait, '^(%a+):(%d*)$')
   if not (RUNS[policy] or {})[how] then
     cancel_dependent(c, parent, how, cause, how ~= 'success' and value)

@@ -75,7 +75,7 @@ while i < #ARGV do
                  'settled', 'run_after', 'expires', 'attempt', 'lost', 'suspect', 'metadata',
                  'backoff', 'args', 'kwargs', 'priority', 'max_lost', 'ttl', 'version',
                  'description', 'release', 'database', 'headers', 'cancel', 'report',
-                 'parents', 'inputs', 'dependents', 'cause', 'how', 'failure')
+                 'parents', 'inputs', 'dependents', 'cause', 'how', 'failure', 'replaced_by')
       forget_inputs(m)
     end
     place(m, next_stamp(m), first, last, tonumber(fields.run_after) or 0, fields.parents)

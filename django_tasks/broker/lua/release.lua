@@ -2,7 +2,8 @@
 -- what earlier ends left.
 -- KEYS[1]    queue root
 -- ARGV[1..]  per edge: child, parent, how the parent ended ("success", "failure", "cancelled"), the record
---            that was the cause, the child's input ("=" and its JSON; "" for none)
+--            that was the cause, the child's input ("=" and its JSON; "" for none); how may also be
+--            "replaced": the child waits for the cause from now on
 -- returns    how many edges were let go, how many ends and how many edges into other queues are left
 -- dirty      each message released
 -- uses       _numbers _now _keys _message _dirty _line _final _finish _count _ready _policies _release _input _ends
