@@ -25,7 +25,7 @@ class AuditAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Written by tasks, so nothing here is to be edited."""
 
     list_display = ("__str__", "created_at", "finished_at")
-    readonly_fields = ("created_at", "finished_at", "report_task_id", "report")
+    readonly_fields = ("created_at", "finished_at", "workflow_id", "report_task_id", "report")
     inlines = (DistributionInline,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -52,20 +52,17 @@ class FileProblem:
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """What was found in one distribution.
+class Verification:
+    """What there is of one distribution, and what is wrong with it.
 
     ``size``: bytes, without compiled ``.pyc`` files; ``unverified``: why it can't be said of all
     its files whether they are as published.
     """
 
-    name: str
-    version: str
-    licence: str
+    version: str = ""
     files: int = 0
     verified: int = 0
     size: int = 0
-    lines: dict[str, int] = field(default_factory=dict)
     problems: list[FileProblem] = field(default_factory=list)
     unsatisfied: list[Unsatisfied] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
@@ -82,30 +79,29 @@ class _Row(NamedTuple):
 
 class _Reading(NamedTuple):
     size: int
-    lines: int
     digest: bytes
 
 
 def installed_names() -> list[str]:
     """The names of all installed distributions, normalised and sorted, each once."""
-    names = {_name_of(found) for found in distributions()}
+    names = {name_of(found) for found in distributions()}
     return sorted(name for name in names if name)
 
 
-def inspect(name: str) -> Inspection:
-    """Inspect the distribution ``name``. Raises ``PackageNotFoundError`` if there is none."""
+def locate(name: str) -> Distribution:
+    """The distribution ``name``. Raises ``PackageNotFoundError`` if there is none."""
     # Found by its folder's name, or, if that is another one, by what its METADATA says.
     found = list(distributions(name=name)) or [
-        one for one in distributions() if _name_of(one) == name
+        one for one in distributions() if name_of(one) == name
     ]
     if not found:
         raise PackageNotFoundError(name)
     # An egg-info, as a build leaves it in a clone, hides the dist-info of the installation.
-    return inspect_found(next((one for one in found if not _is_egg_info(one)), found[0]))
+    return next((one for one in found if not _is_egg_info(one)), found[0])
 
 
-def inspect_found(found: Distribution) -> Inspection:
-    """Inspect a distribution that is at hand: read each of its files once."""
+def verify(found: Distribution) -> Verification:
+    """Hold each file against its row, and each requirement against what is installed."""
     metadata = _metadata_of(found)
     remarks, unverified = [], []
     if not metadata.keys():
@@ -122,12 +118,11 @@ def inspect_found(found: Distribution) -> Inspection:
         unverified.append("is a source tree or a system package (egg-info), which has no RECORD")
     elif not record:
         unverified.append("has no readable RECORD: no file can be verified")
-    lines: Counter[str] = Counter()
     problems: list[FileProblem] = []
     verified = size = 0
     undigested: list[str] = []
     for row in rows:
-        reading, problem = _read(Path(str(found.locate_file(row.path))), row)
+        reading, problem = _read(_path_of(found, row), row)
         if problem is not None:
             problems.append(problem)
         if reading is None:
@@ -136,26 +131,38 @@ def inspect_found(found: Distribution) -> Inspection:
         verified += bool(row.digest and problem is None)
         if not row.digest and not _is_of_record(row.path):
             undigested.append(row.path)
-        language = language_of(row.path)
-        if language:
-            lines[language] += reading.lines
     if undigested:
         more = "" if len(undigested) <= _NAMED else ", …"
         named = ", ".join(undigested[:_NAMED]) + more
         unverified.append(f"files without a digest in its RECORD ({len(undigested):,}): {named}")
-    return Inspection(
-        name=_name_of(found),
+    return Verification(
         version=_shown(metadata.get("Version", "")),
-        licence=licence_of(metadata),
         files=len(rows),
         verified=verified,
         size=size,
-        lines=dict(lines),
         problems=problems,
         unsatisfied=unsatisfied(_requirements_of(found) if metadata.keys() else ()),
         unverified=unverified,
         remarks=remarks,
     )
+
+
+def count_lines(found: Distribution) -> dict[str, int]:
+    """Lines by language, of the files that can be read."""
+    lines: Counter[str] = Counter()
+    try:
+        for row in _rows(_text(found, "RECORD")):
+            language = language_of(row.path)
+            if language:
+                lines[language] += _lines_of(_path_of(found, row))
+    except csv.Error:
+        pass  # verify() says so
+    return dict(lines)
+
+
+def licence_in(found: Distribution) -> str:
+    """The licence that its METADATA states."""
+    return licence_of(_metadata_of(found))
 
 
 def licence_of(metadata: Message) -> str:
@@ -183,7 +190,8 @@ def _shortened(licence: str) -> str:
     return licence[: _LONGEST_LICENCE - 1] + "…"
 
 
-def _name_of(found: Distribution) -> str:
+def name_of(found: Distribution) -> str:
+    """Its name, normalised; "" if it has none."""
     name = _metadata_of(found).get("Name", "")
     if not name:
         # A damaged folder has a name too, and an audit is there to find it.
@@ -278,15 +286,31 @@ def _digest(path: Path, algorithm: str) -> _Reading:
         # A row may name anything; a device or a pipe would be read for ever.
         raise ValueError("is not a file")
     digest = _ALGORITHMS[algorithm]()
-    size = lines = 0
-    last = b"\n"
+    size = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
-            lines += chunk.count(b"\n")
-            last = chunk[-1:]
-    return _Reading(size, lines + (last != b"\n"), digest.digest())
+    return _Reading(size, digest.digest())
+
+
+def _lines_of(path: Path) -> int:
+    """Lines of a file, the last one also without an end; 0 of what can't be read."""
+    lines, last = 0, b"\n"
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return 0
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                lines += chunk.count(b"\n")
+                last = chunk[-1:]
+    except (OSError, ValueError):
+        return 0
+    return lines + (last != b"\n")
+
+
+def _path_of(found: Distribution, row: _Row) -> Path:
+    return Path(str(found.locate_file(row.path)))
 
 
 def _encode(digest: bytes) -> str:

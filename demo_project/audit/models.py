@@ -19,7 +19,7 @@ class Audit(models.Model):
     """One look at every installed distribution; its ``report`` is written by the last task."""
 
     created_at = models.DateTimeField(_("started"), auto_now_add=True)
-    # Set once, in the transaction that counted the last distribution: it enqueued the last task.
+    workflow_id = models.UUIDField(_("workflow"), null=True, editable=False)
     report_task_id = models.UUIDField(_("report's task"), null=True, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, editable=False)
     report = models.JSONField(_("report"), default=dict, editable=False)  # {} until finished
@@ -43,7 +43,8 @@ class Audit(models.Model):
 
 
 class DistributionReport(models.Model):
-    """One distribution of an audit. Written with the task's enqueue, filled in by the task."""
+    """One distribution of an audit. Written with the enqueue of its tasks, which fill it in;
+    ``task_id``: the last one's."""
 
     audit = models.ForeignKey(Audit, models.CASCADE, related_name="distributions")
     name = models.CharField(_("name"), max_length=200)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.core.management.base import CommandError
+from django.db.models import Count
 from django.utils import timezone
 
+from demo_project.audit import tasks
 from demo_project.audit.models import Audit
 from django_tasks.models import TaskRecord
 from django_tasks.states import FINAL, State
@@ -27,11 +29,21 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step of the workflow: of how many distributions it is done."""
+
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Progress:
-    """An audit at one instant. ``given_up``: the names of those whose task failed for good."""
+    """An audit at one instant. ``given_up``: the names of those of which a task failed for good."""
 
     audit: Audit
     cells: list[Cell]
+    steps: list[Step]
     inspected: int
     given_up: list[str]
     seconds: float  # since the audit began, or that it took
@@ -64,8 +76,10 @@ def look_at(audit_id: int) -> Progress:
     awaited = {row.task_id: row.name for row in rows if row.inspected_at is None}
     if audit.report_task_id and not audit.finished_at:
         awaited[audit.report_task_id] = "the report"
-    records = TaskRecord.objects.filter(pk__in=awaited).values_list("pk", "status")
-    statuses = {pk: State(status) for pk, status in records}
+    statuses = {
+        pk: State(status)
+        for pk, status in TaskRecord.objects.filter(pk__in=awaited).values_list("pk", "status")
+    }
     # A record that someone deleted will not run either.
     dead = {
         task_id
@@ -73,6 +87,9 @@ def look_at(audit_id: int) -> Progress:
         if (status := statuses.get(task_id)) is None
         or (status in FINAL and status != State.SUCCESSFUL)
     }
+    if len(dead) > 1:
+        dead.discard(audit.report_task_id)  # since the others are
+    begun = _begun(audit)
     cells = []
     for row in rows:
         if row.inspected_at is not None:
@@ -80,16 +97,41 @@ def look_at(audit_id: int) -> Progress:
         elif row.task_id in dead:
             state = "given-up"
         else:
-            state = "running" if statuses[row.task_id] == State.RUNNING else "waiting"
+            state = "running" if row.name in begun else "waiting"
         cells.append(Cell(row.name, state))
     ended_at = audit.finished_at or timezone.now()
     return Progress(
         audit=audit,
         cells=cells,
+        steps=[] if audit.finished_at else _steps(audit, len(rows)),
         inspected=sum(row.inspected_at is not None for row in rows),
         given_up=sorted(awaited[task_id] for task_id in dead),
         seconds=(ended_at - audit.created_at).total_seconds(),
     )
+
+
+def _begun(audit: Audit) -> set[str]:
+    """The names of those of which a task runs, or has run."""
+    if audit.workflow_id is None or audit.finished_at:
+        return set()
+    records = TaskRecord.objects.filter(workflow=audit.workflow_id)
+    begun = records.filter(status__in=(State.RUNNING, State.SUCCESSFUL))
+    return {args[-1] for args in begun.values_list("args", flat=True)}
+
+
+def _steps(audit: Audit, total: int) -> list[Step]:
+    if audit.workflow_id is None:  # of an earlier release
+        return []
+    done = TaskRecord.objects.filter(workflow=audit.workflow_id).successful().order_by()
+    counts = dict(done.values_list("task_name").annotate(count=Count("pk")))
+    return [
+        Step(words, counts.get(task.task_name, 0), total)
+        for words, task in (
+            ("Files verified", tasks.verify),
+            ("Licences read", tasks.read_licence),
+            ("Lines counted", tasks.count_lines),
+        )
+    ]
 
 
 def watch(audit_id: int, *, timeout: float) -> Iterator[Progress]:
@@ -105,7 +147,7 @@ def watch(audit_id: int, *, timeout: float) -> Iterator[Progress]:
             return
         if progress.given_up:
             raise CommandError(
-                f"Audit {audit_id} can't finish: the task of {', '.join(progress.given_up)} has"
+                f"Audit {audit_id} can't finish: a task of {', '.join(progress.given_up)} has"
                 " failed for good. Its record in the admin (Task records) says why."
             )
         if time.monotonic() > deadline:

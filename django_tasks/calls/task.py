@@ -96,8 +96,9 @@ class Task(FrameworkTask[P, R]):
         """``enqueue``, under the name that Celery users know."""
         return self.enqueue(*args, **kwargs)
 
-    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
-        """A call not yet made, for ``enqueue_many``."""
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call not yet made, for ``enqueue_many`` and for what joins calls: there its first
+        arguments may be what others return, so that no type checker knows whether these fit."""
         return Signature(self, args, dict(kwargs))
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:

@@ -68,8 +68,10 @@ def delays() -> None:
 def signatures() -> None:
     assert_type(add.s(1, 2), Signature)
     enqueue_many([add.s(1, 2), letter.s("Ada")])
-    add.s(1, "2")  # type: ignore[arg-type]
-    add.s(1)  # type: ignore[call-arg]
+    add.s(1)  # the rest of a chain: its first argument comes from the one before
+    assert_type(add.si(1, 2), Signature)
+    add.si(1, "2")  # type: ignore[arg-type]
+    add.si(1)  # type: ignore[call-arg]
     enqueue_many([add])  # type: ignore[list-item]
 
 

@@ -6,11 +6,46 @@ import base64
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
 
+from demo_project.audit import inspection, tasks
+
 Publish = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Inspection(inspection.Verification):
+    """What the audit's three steps find, together."""
+
+    name: str = ""
+    licence: str = ""
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+def inspect(name: str) -> Inspection:
+    """What the steps find in the distribution of this name."""
+    return inspect_found(inspection.locate(name))
+
+
+def inspect_found(found: Distribution) -> Inspection:
+    verified = inspection.verify(found)
+    return Inspection(
+        **{one: getattr(verified, one) for one in asdict(verified)},
+        name=inspection.name_of(found),
+        licence=inspection.licence_in(found),
+        lines=inspection.count_lines(found),
+    )
+
+
+def inspect_distribution(audit_id: int, name: str) -> tasks.Found:
+    """A distribution's three tasks, called one after the other as their chain does."""
+    found = tasks.verify(audit_id, name)
+    found = tasks.read_licence(found, audit_id, name)
+    return tasks.count_lines(found, audit_id, name)
 
 
 @pytest.fixture

@@ -19,12 +19,10 @@ from demo_project.audit.inspection import (
     TAMPERED,
     UNREADABLE,
     FileProblem,
-    inspect,
-    inspect_found,
     installed_names,
 )
 
-from .conftest import Publish
+from .conftest import Publish, inspect, inspect_found
 
 SOURCE = b"one = 1\ntwo = 2\nthree = 3"  # three lines, the last without an end
 DIGEST_OF_NOTHING = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"

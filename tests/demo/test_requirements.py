@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from demo_project.audit.inspection import inspect, installed_names
+from demo_project.audit.inspection import installed_names
 from demo_project.audit.requirements import Unsatisfied, unsatisfied
 
-from .conftest import Publish
+from .conftest import Publish, inspect
 
 INSTALLED = {"beta": "1.5", "gamma": "2.0rc1", "odd": "one.two"}
 

@@ -1,62 +1,61 @@
-"""The audit's tasks: safe to run twice, and exactly one of them enqueues the report."""
+"""The audit's tasks: one workflow, and each safe to run twice."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from functools import partial
-
 import pytest
-from django.db import connection
 
 from demo_project.audit.models import Audit, DistributionReport
-from demo_project.audit.tasks import inspect_distribution, start_audit, write_report
-from django_tasks.models import TaskRecord
+from demo_project.audit.tasks import count_lines, start_audit, write_report
+from django_tasks.models import TaskRecord, Workflow
 
-from .conftest import Publish
+from .conftest import Publish, inspect_distribution
 
-ROUNDS = 10
-
-
-def reports_enqueued(audit: Audit) -> int:
-    return TaskRecord.objects.for_task(write_report).filter(args=[audit.pk]).count()
+pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.django_db
-def test_the_last_distribution_enqueues_the_report() -> None:
+def test_an_audit_is_a_workflow_of_chains_and_a_last_task_that_waits_for_all() -> None:
     audit = start_audit(["packaging", "redis"])
 
-    inspect_distribution(audit.pk, "redis")
-    after_the_first = reports_enqueued(audit)
-    inspect_distribution(audit.pk, "packaging")
+    workflow = Workflow.objects.get(pk=audit.workflow_id)
+    report = workflow.records.get(pk=audit.report_task_id)
+    last = list(report.parents.order_by("id"))
+    assert workflow.name == f"Audit {audit.pk}"
+    assert workflow.records.count() == 3 * 2 + 1
+    assert [one.pk for one in last] == [row.task_id for row in audit.distributions.all()]
+    for one, name in zip(last, ("packaging", "redis"), strict=True):
+        names = []
+        while one is not None:
+            names.append(one.task_name.rpartition(".")[2])
+            assert one.args == [audit.pk, name]
+            one = one.parents.first()
+        assert names == ["count_lines", "read_licence", "verify"]
 
-    audit.refresh_from_db()
-    assert after_the_first == 0
-    assert reports_enqueued(audit) == 1
-    assert TaskRecord.objects.for_task(write_report).get().pk == audit.report_task_id
-    assert audit.report == {}
 
-
-@pytest.mark.django_db
 def test_tasks_that_run_twice_count_once() -> None:
     audit = start_audit(["packaging", "redis"])
 
-    for _ in range(3):
-        inspect_distribution(audit.pk, "redis")
-    unfinished = reports_enqueued(audit)
-    for _ in range(3):
-        inspect_distribution(audit.pk, "packaging")
-    write_report(audit.pk)
+    found = [inspect_distribution(audit.pk, name) for name in ("redis", "packaging", "redis")]
+    write_report(found[:2], audit.pk)
     first = Audit.objects.get(pk=audit.pk)
-    write_report(audit.pk)
+    write_report(found[:2], audit.pk)
 
     again = Audit.objects.get(pk=audit.pk)
-    assert (unfinished, reports_enqueued(audit)) == (0, 1)
     assert audit.distributions.count() == 2
     assert (again.finished_at, again.report) == (first.finished_at, first.report)
+    assert TaskRecord.objects.count() == 7
 
 
-@pytest.mark.django_db
+def test_each_step_hands_on_what_the_earlier_ones_found(publish: Publish) -> None:
+    publish("made", files={"made.py": b"x = 1\n"}, headers=["License-Expression: MIT"])
+    audit = start_audit(["made"])
+
+    found = inspect_distribution(audit.pk, "made")
+
+    assert found == {"files": 3, "verified": 2, "problems": 0, "licence": "MIT", "lines": 1}
+    row = audit.distributions.get()
+    assert (row.licence, row.lines, row.version) == ("MIT", {"Python": 1}, "1.0")
+
+
 def test_a_late_second_run_changes_no_row_that_was_counted(publish: Publish) -> None:
     site = publish("made", files={"made.py": b"x = 1\n"})
     audit = start_audit(["made"])
@@ -68,25 +67,24 @@ def test_a_late_second_run_changes_no_row_that_was_counted(publish: Publish) -> 
     assert audit.distributions.get().problems == []
 
 
-@pytest.mark.django_db
 def test_an_audit_deleted_meanwhile_is_dropped() -> None:
     audit = start_audit(["packaging"])
     pk = audit.pk
     audit.delete()
 
-    assert "dropped" in inspect_distribution(pk, "packaging")
-    assert "dropped" in write_report(pk)
+    found = inspect_distribution(pk, "packaging")
+    assert "dropped" in write_report([found], pk)
     assert not DistributionReport.objects.exists()
 
 
-@pytest.mark.django_db
 def test_a_distribution_uninstalled_meanwhile_is_a_line_of_the_report() -> None:
     audit = start_audit(["no-such-distribution-here"])
 
-    inspect_distribution(audit.pk, "no-such-distribution-here")
-    write_report(audit.pk)
+    found = inspect_distribution(audit.pk, "no-such-distribution-here")
+    write_report([found], audit.pk)
 
     audit.refresh_from_db()
+    assert found["licence"] == "not stated"
     assert audit.report["verdict"] == "unverified"
     assert audit.report["unverified"] == [
         {
@@ -96,35 +94,7 @@ def test_a_distribution_uninstalled_meanwhile_is_a_line_of_the_report() -> None:
     ]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_tasks_that_end_at_the_same_time_enqueue_one_report() -> None:
-    names = ["iniconfig", "packaging", "pluggy", "sqlparse"]
-    counts = []
-    for _ in range(ROUNDS):
-        audit = start_audit(names)
-        together([partial(inspect_distribution, audit.pk, name) for name in names])
-        counts.append(reports_enqueued(audit))
+def test_lines_alone_can_be_counted_without_a_worker() -> None:
+    audit = start_audit(["packaging"])
 
-    assert counts == [1] * ROUNDS
-
-
-def together(calls: list[Callable[[], object]]) -> None:
-    """Make all calls at once, each in a thread with a connection of its own."""
-    gate = threading.Barrier(len(calls))
-    errors: list[BaseException] = []
-
-    def run(call: Callable[[], object]) -> None:
-        try:
-            gate.wait(timeout=30)
-            call()
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert count_lines({}, audit.pk, "packaging")["lines"] > 1000

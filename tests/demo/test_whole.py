@@ -12,7 +12,7 @@ from django.test import Client
 
 from demo_project.audit.inspection import installed_names
 from demo_project.audit.models import Audit
-from demo_project.audit.tasks import inspect_distribution, start_audit, write_report
+from demo_project.audit.tasks import count_lines, start_audit, write_report
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
 from django_tasks.states import State
@@ -39,7 +39,7 @@ def test_an_audit_started_from_the_page_is_finished_by_a_burst(
         audit.report["tampered"]
     )
     assert [row["requirement"] for row in audit.report["unsatisfied"]] == ["absent"]
-    assert TaskRecord.objects.for_task(inspect_distribution).successful().count() == len(names)
+    assert TaskRecord.objects.for_task(count_lines).successful().count() == len(names)
     assert TaskRecord.objects.for_task(write_report).get().status == State.SUCCESSFUL
     assert "Something needs a look" in client.get(address).content.decode()
 
@@ -68,7 +68,7 @@ def test_the_audit_command_names_what_could_not_be_verified(
 
 
 def test_the_audit_command_names_what_has_failed_for_good(queue: TaskSettings) -> None:
-    with pytest.raises(CommandError, match=r"can't finish: the task of packaging has failed"):
+    with pytest.raises(CommandError, match=r"can't finish: a task of packaging has failed"):
         # The record is cancelled while its message waits: no worker is there to run it.
         call_command("audit", "packaging", timeout=5, stderr=Cancelling(), stdout=StringIO())
 
