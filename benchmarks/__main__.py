@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.cases import FULL, QUICK, Bench
+from benchmarks.cases import Bench
+from benchmarks.counts import FULL, QUICK
 from benchmarks.project import ROOT, Project, prepare
 from benchmarks.server import Server
 

@@ -1,7 +1,7 @@
-"""All cases: how many tasks each takes, how they run, what is compared at the end.
+"""All cases, and how they run.
 
-Cases of throughput run in rounds, the bare loop first in each, and so do those of an idle worker;
-of each the best round counts."""
+Cases of throughput run in rounds, the bare loop first in each, and so do those of an idle worker
+and of what is joined; of each the best round counts."""
 
 from __future__ import annotations
 
@@ -11,61 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bare_loop, machine
+from benchmarks.comparing import IDLE_PEERS, JOINED_PEERS, PEERS, compare
 from benchmarks.environments import PeerFailed, install, measure
 from benchmarks.project import Project
 from benchmarks.report import Report
 
-FULL = {
-    "rounds": 3,
-    "bare": 20_000,
-    "never": 60_000,
-    "recorded": 40_000,
-    "peer": 15_000,
-    "idle": 400,
-    "deep": 300_000,
-    "memory": 300_000,
-    "inserts": 3_000,
-    "many": 20_000,
-    "bytes": 20_000,
-    "options": 2_000,
-    "runs": 10_000,
-    "long": 10,
-    "short": 200,
-    "long_ms": 2_000,
-}
-# Each is tried, nothing is measured.
-QUICK = {
-    "rounds": 1,
-    "bare": 500,
-    "never": 300,
-    "recorded": 200,
-    "peer": 500,
-    "idle": 10,
-    "deep": 3_000,
-    "memory": 5_000,
-    "inserts": 100,
-    "many": 200,
-    "bytes": 200,
-    "options": 100,
-    "runs": 100,
-    "long": 2,
-    "short": 10,
-    "long_ms": 100,
-}
-# Case → peer, what its file is told by the environment.
-PEERS = {
-    "huey": ("huey", {"mode": "results"}),
-    "huey-no-results": ("huey", {"mode": "no-results"}),
-    "taskiq-list": ("taskiq", {"mode": "results", "kind": "list"}),
-    "taskiq-list-no-results": ("taskiq", {"mode": "no-results", "kind": "list"}),
-    "taskiq-stream": ("taskiq", {"mode": "results", "kind": "stream"}),
-    "taskiq-stream-no-results": ("taskiq", {"mode": "no-results", "kind": "stream"}),
-}
-IDLE_PEERS = {
-    "idle-huey": ("huey", {"mode": "idle"}),
-    "idle-taskiq": ("taskiq", {"mode": "results", "kind": "list"}),
-}
 NEED_POSTGRES = ("first-2", "after-2")
+# Those that take turns, besides the cases of throughput.
+IN_ROUNDS = {"idle", *IDLE_PEERS, "chain", "chord", *JOINED_PEERS}
 
 
 class Bench:
@@ -85,9 +38,8 @@ class Bench:
         bare = self._run_rounds({name: rounds[name] for name in names if name in rounds})
         singles = self._singles(bare)
         # Those that are compared with each other take turns; the best round of each counts.
-        compared = [name for name in names if name == "idle" or name in IDLE_PEERS]
-        turns = compared * self.counts["rounds"]
-        for name in [*turns, *(name for name in names if name not in compared)]:
+        turns = [name for name in names if name in IN_ROUNDS] * self.counts["rounds"]
+        for name in [*turns, *(name for name in names if name not in IN_ROUNDS)]:
             if name in singles and name not in self.report.skipped:
                 self._watched(name, singles[name])
         compare(self.report)
@@ -95,7 +47,7 @@ class Bench:
     def _install(self, names: list[str]) -> None:
         """Before anything is timed."""
         for name in names:
-            peer, _ = {**PEERS, **IDLE_PEERS}.get(name, ("", {}))
+            peer, _ = {**PEERS, **IDLE_PEERS, **JOINED_PEERS}.get(name, ("", {}))
             try:
                 if peer:
                     install(peer, self.folder)
@@ -193,7 +145,7 @@ class Bench:
     # -- the others, once -------------------------------------------------------------------------
 
     def _singles(self, bare: float) -> dict[str, Callable[[], Any]]:
-        from benchmarks import depth, enqueueing, latency
+        from benchmarks import depth, enqueueing, joined, latency
 
         counts, given = self.counts, (self.project, self.report)
         return {
@@ -201,6 +153,14 @@ class Bench:
             **{
                 name: partial(self._idle_peer, name, peer, told)
                 for name, (peer, told) in IDLE_PEERS.items()
+            },
+            **{
+                form: partial(joined.until_value, *given, form, counts[form])
+                for form in joined.FORMS
+            },
+            **{
+                name: partial(self._joined_peer, name, peer, told)
+                for name, (peer, told) in JOINED_PEERS.items()
             },
             "behind-long": partial(
                 latency.behind_long,
@@ -227,44 +187,14 @@ class Bench:
         answer = self._measure(peer, "idle", self.counts["idle"], told)
         latency.of_peer(self.report, name, answer)
 
+    def _joined_peer(self, name: str, peer: str, told: dict[str, str]) -> None:
+        from benchmarks import joined
+
+        self.project.server.flush()
+        form = name.partition("-")[0]
+        answer = self._measure(peer, form, self.counts[form], told)
+        joined.of_peer(self.report, name, answer)
+
     def names(self) -> list[str]:
         """Every case, in the order in which they run."""
         return [*self._rounds(), *self._singles(1.0)]
-
-
-def compare(report: Report) -> None:
-    """Ours against the peers, where both were measured in this run."""
-    found = {(one.case, one.name): one.value for one in report.figures}
-    rates = {case: value for (case, name), value in found.items() if name == "tasks per second"}
-    for peers, label in (
-        ([name for name, (_, told) in PEERS.items() if told["mode"] == "results"], "results kept"),
-        ([name for name, (_, told) in PEERS.items() if told["mode"] != "results"], "no results"),
-    ):
-        measured = {name: rates[name] for name in peers if name in rates}
-        if not measured:
-            continue
-        fastest = max(measured, key=lambda name: measured[name])
-        for ours in ("never-2", "first-2", "after-2"):
-            if ours in rates:
-                report.add(
-                    ours,
-                    f"against the fastest peer, {label}",
-                    rates[ours],
-                    "/s",
-                    ratio=rates[ours] / rates[fastest],
-                    of=fastest,
-                    target=("≥", 1.0),
-                )
-    for peer in IDLE_PEERS:
-        for name in [name for case, name in found if case == "idle"]:
-            # A body that began before its enqueue returned has no ratio to anything.
-            if found.get((peer, name), 0) > 0:
-                report.add(
-                    "idle",
-                    name,
-                    found["idle", name],
-                    "µs",
-                    ratio=found["idle", name] / found[peer, name],
-                    of=peer,
-                    target=None if "called to first" in name else ("≤", 1.0),
-                )

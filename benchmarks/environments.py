@@ -15,6 +15,7 @@ from benchmarks.project import ROOT
 
 # What its users would install for speed.
 REQUIREMENTS = {
+    "celery": ["celery[redis]>=5.5,<6", "redis[hiredis]>=6,<9"],
     "huey": ["huey>=2.5,<4", "redis[hiredis]>=6,<9"],
     "taskiq": [
         "taskiq>=0.11,<1",
@@ -49,8 +50,8 @@ def install(peer: str, folder: Path) -> Path:
 def measure(
     peer: str, folder: Path, url: str, what: str, count: int, *, mode: str, kind: str = ""
 ) -> dict[str, Any]:
-    """What ``benchmarks/peers/<peer>.py`` tells. ``what``: throughput or idle; ``mode``, ``kind``:
-    as its docstring says. Raises ``PeerFailed``."""
+    """What ``benchmarks/peers/<peer>.py`` tells. ``what``, ``mode`` and ``kind``: as
+    its docstring says. Raises ``PeerFailed``."""
     python = install(peer, folder)
     shown = _run(
         [str(python), "-m", f"benchmarks.peers.{peer}", what, str(count)],

@@ -55,7 +55,7 @@ class Project:
 
         from django_tasks.broker import Broker
         from django_tasks.conf import task_settings
-        from django_tasks.models import TaskAttempt, TaskRecord
+        from django_tasks.models import TaskAttempt, TaskDependency, TaskRecord, Workflow
 
         self.given["prefix"] = f"b{uuid.uuid4().hex[:8]}"
         chosen = {**settings.DJANGO_TASKS, "PREFIX": self.given["prefix"]}
@@ -68,7 +68,7 @@ class Project:
         # As on a site whose workers have run before: an era has begun, and no push asks for it.
         self.broker.beat([QUEUE], [], is_first=True)
         assert self.server.client.hget(self.broker.keys(QUEUE).meta, "era")
-        for model in (TaskAttempt, TaskRecord):
+        for model in (TaskDependency, Workflow, TaskAttempt, TaskRecord):
             self._empty(model._meta.db_table)
 
     def _empty(self, table: str) -> None:

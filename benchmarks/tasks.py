@@ -19,6 +19,18 @@ def first() -> None:
     """Nothing."""
 
 
+@django_task(record="first")
+def link(number: int) -> int:
+    """One more: the end of a chain tells how long it was."""
+    return number + 1
+
+
+@django_task(record="first")
+def total(values: list[None]) -> int:
+    """How many there are."""
+    return len(values)
+
+
 @django_task(record="after")
 def after() -> None:
     """Nothing."""

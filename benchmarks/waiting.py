@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+TRIES = 2  # in a round, of what takes a worker's start to measure once
 
 
 def wait_until(predicate: Callable[[], T], timeout: float, what: str, pause: float = 0.005) -> T:
@@ -40,6 +41,18 @@ def drain_rate(left: Callable[[], int], count: int, timeout: float) -> float:
 
     (began, first), (ended, last) = seen(count * 0.9), seen(count * 0.1)
     return (first - last) / (ended - began)
+
+
+def shortest(call: Callable[[], T], expected: T, tries: int = TRIES) -> float:
+    """Seconds that ``call`` takes, the least of ``tries``. Raises ``AssertionError`` if it returns
+    anything but what is ``expected``."""
+    spent = []
+    for _ in range(tries):
+        began = time.perf_counter()
+        found = call()
+        spent.append(time.perf_counter() - began)
+        assert found == expected, f"{found!r:.200} is not {expected!r:.200}"
+    return min(spent)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -1,4 +1,4 @@
-"""The benchmark's code runs: a bare loop, workers, an enqueue and a count of bytes, all tiny."""
+"""The benchmark's code runs: a bare loop, workers, what is joined, a count of bytes, all tiny."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from benchmarks import cases
 from benchmarks.__main__ import select
+from benchmarks.comparing import JOINED_PEERS, PEERS, TO_VALUE, compare
+from benchmarks.counts import FULL, QUICK
+from benchmarks.environments import REQUIREMENTS, PeerFailed
 from benchmarks.report import Figure, Report
-from benchmarks.waiting import drain_rate, percentile
+from benchmarks.waiting import drain_rate, percentile, shortest
 from tests.wheels import ROOT
 
-CASES = ["never-1", "enqueue-many", "bytes"]
+CASES = ["never-1", "chain", "chord", "enqueue-many", "bytes"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,67 @@ def test_the_table_says_what_was_skipped() -> None:
     report.skip("huey", "no network")
 
     assert "skipped huey: no network" in report.text()
+
+
+def test_a_chain_and_a_chord_are_compared_with_each_peer_of_theirs() -> None:
+    report = Report()
+    for form, value in (("chain", 100.0), ("chord", 300.0)):
+        report.add_least(form, TO_VALUE, value, "ms")
+    for peer in JOINED_PEERS:
+        report.add_least(peer, TO_VALUE, 200.0, "ms")
+
+    compare(report)
+
+    told = {one.of: (one.ratio, one.is_reached) for one in report.figures if one.ratio is not None}
+    assert told == {
+        "chain-celery": (0.5, True),
+        "chain-huey": (0.5, True),
+        "chord-celery": (1.5, False),
+        "chord-huey": (1.5, False),
+    }
+
+
+def test_without_a_peer_there_is_nothing_to_compare_with() -> None:
+    report = Report()
+    report.add_least("chain", TO_VALUE, 100.0, "ms")
+    before = list(report.figures)
+
+    compare(report)
+
+    assert report.figures == before
+
+
+def test_a_peer_that_can_not_be_installed_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(peer: str, folder: Path) -> Path:
+        raise PeerFailed(f"no network for {peer}")
+
+    monkeypatch.setattr(cases, "install", install)
+    bench = cases.Bench(None, tmp_path, dict(QUICK))  # type: ignore[arg-type]
+
+    bench._install(["chain", "chain-celery", "chord-huey"])
+
+    assert bench.report.skipped == {
+        "chain-celery": "no network for celery",
+        "chord-huey": "no network for huey",
+    }
+    assert not bench.has_failed
+
+
+def test_every_peer_has_requirements_and_every_count_its_small_one() -> None:
+    peers = {peer for table in (PEERS, JOINED_PEERS) for peer, _ in table.values()}
+
+    assert peers == REQUIREMENTS.keys()
+    assert FULL.keys() == QUICK.keys()
+    assert all(QUICK[name] < FULL[name] for name in FULL)
+
+
+def test_the_least_of_several_measurements_counts() -> None:
+    assert shortest(lambda: 5, 5) > 0
+
+    with pytest.raises(AssertionError, match="4 is not 5"):
+        shortest(lambda: 4, 5)
 
 
 def test_cases_are_chosen_by_patterns() -> None:

@@ -2,9 +2,10 @@
 
     UNCUT_BENCH_MODE=results|no-results python -m benchmarks.peers.huey throughput 20000
     UNCUT_BENCH_MODE=idle python -m benchmarks.peers.huey idle 300
+    UNCUT_BENCH_MODE=joined python -m benchmarks.peers.huey chord 1000
 
-For the round trip ``notify_result`` is on (its waiting without polling); for throughput it is off,
-since it costs two commands a task."""
+For the round trip and for what is joined ``notify_result`` is on (its waiting without polling); for
+throughput it is off, since it costs two commands a task."""
 
 from __future__ import annotations
 
@@ -12,28 +13,43 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from huey import RedisHuey
+from huey import RedisHuey, group
 
-from benchmarks.waiting import drain_rate, percentile, running
+from benchmarks.waiting import drain_rate, percentile, running, shortest
 
 MODE = os.environ["UNCUT_BENCH_MODE"]
+WARM = 20  # small ones before
 app = RedisHuey(
     "bench",
     url=os.environ["UNCUT_BENCH_URL"],
     blocking=True,
     results=MODE != "no-results",
     store_none=True,
-    notify_result=MODE == "idle",
+    notify_result=MODE in ("idle", "joined"),
 )
 
 
 @app.task()
 def nothing() -> None:
     """Nothing."""
+
+
+@app.task()
+def link(number: int) -> int:
+    """One more: the end of a chain tells how long it was."""
+    return number + 1
+
+
+@app.task()
+def total(values: list[None]) -> int:
+    """How many there are."""
+    return len(values)
 
 
 @app.task()
@@ -83,9 +99,39 @@ def idle(count: int) -> dict[str, object]:
     return {name: percentile(found, 0.5) for name, found in told.items()}
 
 
+def chain(count: int) -> int:
+    """The end's value, once it is here: a pipeline."""
+    pipeline = link.s(0)
+    for _ in range(count - 1):
+        pipeline.then(link)
+    *_, last = app.enqueue(pipeline)
+    return int(last.get(blocking=True, timeout=60))
+
+
+def chord(count: int) -> int:
+    """The body's value, once it is here."""
+    joined = group([nothing.s() for _ in range(count)]).then(total)
+    return int(app.enqueue(joined).get(blocking=True, timeout=60))
+
+
+def joined(form: Callable[[int], int], count: int) -> dict[str, object]:
+    """Seconds, the least of some, with workers that wait."""
+    with consumer():
+        shortest(lambda: form(2), 2, WARM)
+        return {"seconds": shortest(lambda: form(count), count)}
+
+
+MEASURED: dict[str, Callable[[int], dict[str, object]]] = {
+    "throughput": throughput,
+    "idle": idle,
+    "chain": partial(joined, chain),
+    "chord": partial(joined, chord),
+}
+
+
 def main() -> None:
     what, count = sys.argv[1], int(sys.argv[2])
-    told = idle(count) if what == "idle" else throughput(count)
+    told = MEASURED[what](count)
     print(json.dumps({**told, "version": version("huey")}))
 
 
