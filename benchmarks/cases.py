@@ -18,7 +18,7 @@ from benchmarks.report import Report
 
 NEED_POSTGRES = ("first-2", "after-2")
 # Those that take turns, besides the cases of throughput.
-IN_ROUNDS = {"idle", *IDLE_PEERS, "chain", "chord", *JOINED_PEERS}
+IN_ROUNDS = {"idle", *IDLE_PEERS, "chain", "chord", "chord-10000", *JOINED_PEERS}
 
 
 class Bench:
@@ -145,7 +145,7 @@ class Bench:
     # -- the others, once -------------------------------------------------------------------------
 
     def _singles(self, bare: float) -> dict[str, Callable[[], Any]]:
-        from benchmarks import depth, enqueueing, joined, latency
+        from benchmarks import depth, enqueueing, joined, large_chord, latency
 
         counts, given = self.counts, (self.project, self.report)
         return {
@@ -162,6 +162,7 @@ class Bench:
                 name: partial(self._joined_peer, name, peer, told)
                 for name, (peer, told) in JOINED_PEERS.items()
             },
+            "chord-10000": partial(large_chord.enqueued, *given, counts["chord-10000"]),
             "behind-long": partial(
                 latency.behind_long,
                 *given,

@@ -50,6 +50,13 @@ def memory_kib(pid: int) -> tuple[int, int]:
     return wanted["Pss"], wanted["Rss"]
 
 
+def resident_kib() -> dict[str, int]:
+    """Of this process: RSS (``VmRSS``) and the most that it ever was (``VmHWM``), in KiB."""
+    lines = (PROC / "self/status").read_text().splitlines()
+    found = dict(line.split(":", 1) for line in lines)
+    return {name: int(found[name].split()[0]) for name in ("VmRSS", "VmHWM")}
+
+
 def load_average() -> str:
     """Of one, five and fifteen minutes."""
     return " ".join(f"{one:.2f}" for one in os.getloadavg())

@@ -46,11 +46,11 @@ class Report:
     def add(self, case: str, name: str, value: float, unit: str, **more: Any) -> None:
         self.figures.append(Figure(case, name, value, unit, **more))
 
-    def add_least(self, case: str, name: str, value: float, unit: str) -> None:
+    def add_least(self, case: str, name: str, value: float, unit: str, **more: Any) -> None:
         """``add`` of what is measured in rounds: the least counts, all are shown."""
         known = [one for one in self.figures if (one.case, one.name) == (case, name)]
         if not known:
-            self.add(case, name, value, unit, note=f"of {shown(value)}")
+            self.add(case, name, value, unit, note=f"of {shown(value)}", **more)
             return
         note = f"{known[0].note}, {shown(value)}"
         least = replace(known[0], value=min(known[0].value, value), note=note)

@@ -19,7 +19,7 @@ from benchmarks.report import Figure, Report
 from benchmarks.waiting import drain_rate, percentile, shortest
 from tests.wheels import ROOT
 
-CASES = ["never-1", "chain", "chord", "enqueue-many", "bytes"]
+CASES = ["never-1", "chain", "chord", "chord-10000", "enqueue-many", "bytes"]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,16 @@ def test_the_least_of_several_measurements_counts() -> None:
 
     with pytest.raises(AssertionError, match="4 is not 5"):
         shortest(lambda: 4, 5)
+
+
+def test_of_rounds_the_least_counts_against_the_target() -> None:
+    report = Report()
+
+    for value in (1.5, 0.5, 2.0):
+        report.add_least("a", "b", value, "s", target=("≤", 1.0))
+
+    [found] = report.figures
+    assert (found.value, found.is_reached) == (0.5, True)
 
 
 def test_cases_are_chosen_by_patterns() -> None:
