@@ -13,6 +13,7 @@ from django_tasks.broker.edges import Ended
 from django_tasks.broker.message import Message, to_json
 from django_tasks.errors import cause_of
 from django_tasks.models import TaskDependency, TaskRecord
+from django_tasks.models.bulk import insert_edges
 from django_tasks.states import FINAL, Policy, State
 
 CHUNK = 500  # edges in one call
@@ -34,15 +35,7 @@ class Edge:
 
 def insert(edges: Sequence[Edge], using: str) -> None:
     """Their rows: one statement for thousands."""
-    TaskDependency.objects.using(using).bulk_create(
-        [
-            TaskDependency(
-                parent_id=one.parent, child_id=one.child, policy=one.policy, position=one.position
-            )
-            for one in edges
-        ],
-        batch_size=5000,
-    )
+    insert_edges([(one.parent, one.child, one.policy, one.position) for one in edges], using)
 
 
 def parents_text(edges: Iterable[Edge]) -> str:

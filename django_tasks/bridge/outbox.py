@@ -31,6 +31,7 @@ logger = logging.getLogger("django_tasks.outbox")
 
 CIRCUIT = 2.0  # seconds for which a broker that failed is not asked again
 CHUNK = 100  # messages in one call of push
+CALL = 1000  # in one pipeline: it must be answered within a producer's time-out
 PUSHED_BYTES = 1_000_000  # of arguments in one call, unless one row alone has more
 _closed_until: dict[TaskSettings, float] = {}
 laid_down: set[str] = set()  # what `with workflow()` blocks that are open will write at their end
@@ -88,17 +89,19 @@ class Push:
     def _push(self, alias: str, drafts: list[Draft]) -> None:
         joined = [edge for draft in drafts for edge in draft.edges]
         has_rows = all(draft.recording == Recording.FIRST for draft in drafts)
-        if not joined:
-            push(alias, [_message_of(draft) for draft in drafts], waits=not has_rows)
-            return
         # A child is known before its parents can end: those that wait come first.
         down: dict[UUID, list[Edge]] = {}
         for edge in joined:
             down.setdefault(edge.parent, []).append(edge)
-        waiting = [_message_of(draft, down) for draft in reversed(drafts) if draft.edges]
-        others = [_message_of(draft, down) for draft in drafts if not draft.edges]
-        push(alias, waiting)
-        push(alias, others, waits=not has_rows)
+        ordered = [
+            *(draft for draft in reversed(drafts) if draft.edges),
+            *(draft for draft in drafts if not draft.edges),
+        ]
+        for start in range(0, len(ordered), CALL):  # the next are made while these are pushed
+            part = ordered[start : start + CALL]
+            push(alias, [_message_of(draft, down) for draft in part], waits=not has_rows)
+        if not joined:
+            return
         own = {draft.record.id for draft in drafts}
         earlier = [edge for edge in joined if edge.parent not in own]
         if earlier:
@@ -168,9 +171,8 @@ def push(alias: str, messages: Sequence[Message], *, waits: bool = True) -> None
         for queue, line in by_queue.items()
         for start in range(0, len(line), CHUNK)
     ]
-    # A thousand messages a call: it must be answered within a producer's time-out.
-    for start in range(0, len(batches), 10):
-        chunk = batches[start : start + 10]
+    for start in range(0, len(batches), CALL // CHUNK):
+        chunk = batches[start : start + CALL // CHUNK]
         broker = get_broker(alias)
         broker.settle()  # it tells what became of the last one
         if time.monotonic() < _closed_until.get(settings, 0):

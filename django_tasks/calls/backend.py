@@ -62,19 +62,16 @@ class RedisBackend(BaseTaskBackend):
         from django_tasks.bridge import outbox
 
         outbox.enqueue([draft for _, draft in drafts])
-        results = [
-            result.of_new(
-                draft.record,
-                task,
-                self.alias,
-                "" if draft.recording == "never" else draft.database,
-            )
-            for task, draft in drafts
-        ]
+        results = [self.result_of(task, draft) for task, draft in drafts]
         if task_enqueued.receivers:
             for one in results:
                 task_enqueued.send(sender=type(self), task_result=one)
         return results
+
+    def result_of(self, task: Any, draft: Draft) -> TaskResult:
+        """Of a call that is, or is going to be, enqueued."""
+        database = "" if draft.recording == "never" else draft.database
+        return result.of_new(draft.record, task, self.alias, database)
 
     def enqueue_workflow(self, nodes: list[Node], shape: Shape, kind: str, name: str) -> Any:
         """The nodes of a chain, group or chord (canvas.py). Raises ``InvalidWorkflow``."""

@@ -12,7 +12,6 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from django_tasks.calls import result
 from django_tasks.calls.canvas import (
     Earlier,
     Element,
@@ -33,6 +32,7 @@ from django_tasks.calls.workflows import (
     lay_down,
     require_no_cycle,
     result_of,
+    write,
 )
 from django_tasks.errors import InvalidWorkflow, ResultNotFound
 from django_tasks.states import Policy, State
@@ -122,10 +122,6 @@ class WorkflowHandle:
         backend = backend_of(nodes)
         drafts = lay_down(backend, nodes, self._ids)
         pairs = [(node.signature.task, draft) for node, draft in zip(nodes, drafts, strict=True)]
-        results = [
-            result.of_new(draft.record, task, backend.alias, draft.database)
-            for task, draft in pairs
-        ]
         if before is not None:
             own = {id(node): draft for node, draft in zip(nodes, drafts, strict=True)}
             self._put_before(before, [own[id(one)] for one in leaves_of(shape)])
@@ -134,7 +130,7 @@ class WorkflowHandle:
         else:
             self._open += pairs
             _laid_down().update(str(draft.record.id) for draft in drafts)
-        return result_of(shape, nodes, results, self.id)
+        return result_of(shape, nodes, drafts, backend, self.id)
 
     async def aadd(self, call: Element, **given: Any) -> Any:
         """``add`` for asyncio; inside of a ``with`` block ``add`` itself asks no database."""
@@ -175,7 +171,8 @@ class WorkflowHandle:
             pairs = [pair for pair in pairs if pair[1].record.id not in known]
         if pairs:
             with workflows.written(self.row, [draft for _, draft in pairs]):
-                pairs[0][0].get_backend().enqueue_drafts(pairs)
+                tasks, drafts = [task for task, _ in pairs], [draft for _, draft in pairs]
+                write(tasks[0].get_backend(), tasks, drafts)
 
     def _database(self) -> set[str]:
         return set() if self.row._state.adding else {self.row._state.db or "default"}

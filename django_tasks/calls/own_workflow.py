@@ -22,7 +22,7 @@ from django_tasks.calls.canvas import (
 )
 from django_tasks.calls.handle import WorkflowHandle
 from django_tasks.calls.signature import Signature
-from django_tasks.calls.workflows import lay_down
+from django_tasks.calls.workflows import lay_down, write
 from django_tasks.errors import InvalidWorkflow
 from django_tasks.states import Policy
 
@@ -90,8 +90,9 @@ class OwnWorkflow:
             workflows.hand_over(record, heir, drafts, self.database)
             new = [pair for pair in pairs if pair[1].record.id not in known]
             if new:
-                with workflows.written(record.workflow, [draft for _, draft in new]):
-                    backend.enqueue_drafts(new)
+                made = [draft for _, draft in new]
+                with workflows.written(record.workflow, made):
+                    write(backend, [task for task, _ in new], made)
         workflows.hand_over_in_broker(
             get_broker(backend.alias), str(record.pk), heir, self.database
         )

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from django_tasks.calls.canvas import Earlier, Leaf, Node, Shape, leaves
 from django_tasks.calls.group_result import GroupResult
-from django_tasks.calls.result import TaskResult
 from django_tasks.errors import InvalidWorkflow
+from django_tasks.framework import task_enqueued
 from django_tasks.states import Recording
 
 if TYPE_CHECKING:
@@ -31,10 +31,18 @@ def enqueue(backend: Any, nodes: list[Node], shape: Shape, kind: str, name: str)
     is_alone = len(drafts) == 1 and kind == Workflow.Kind.GRAPH  # it only waits for others
     workflow = None if is_alone else Workflow(kind=kind, name=checked_name(name))
     with workflows.written(workflow, drafts):
-        made = backend.enqueue_drafts(
-            [(node.signature.task, draft) for node, draft in zip(nodes, drafts, strict=True)]
-        )
-    return result_of(shape, nodes, made, "" if workflow is None else str(workflow.id))
+        write(backend, [node.signature.task for node in nodes], drafts)
+    return result_of(shape, nodes, drafts, backend, "" if workflow is None else str(workflow.id))
+
+
+def write(backend: Any, tasks: Sequence[Any], drafts: Sequence[Draft]) -> None:
+    """Their rows now, a push at the commit."""
+    from django_tasks.bridge import outbox
+
+    if task_enqueued.receivers:  # who hears of each as a result
+        backend.enqueue_drafts(list(zip(tasks, drafts, strict=True)))
+    else:
+        outbox.enqueue(drafts)
 
 
 def checked_name(name: Any) -> str:
@@ -119,15 +127,16 @@ def _inputs(shape: Shape, places: dict[Any, int]) -> str:
 
 
 def result_of(
-    shape: Shape, nodes: Sequence[Node], results: Sequence[TaskResult], workflow_id: str
+    shape: Shape, nodes: Sequence[Node], drafts: Sequence[Draft], backend: Any, workflow_id: str
 ) -> Any:
     """The result of a shape: one, or those of a group in its order."""
-    found = {id(node): result for node, result in zip(nodes, results, strict=True)}
+    found = {id(node): draft for node, draft in zip(nodes, drafts, strict=True)}
 
     def made(part: Shape) -> Any:
         if isinstance(part, list):
             return GroupResult(workflow_id, [made(one) for one in part])
-        return found[id(part)]
+        assert isinstance(part, Node)
+        return backend.result_of(part.signature.task, found[id(part)])
 
     return made(shape)
 

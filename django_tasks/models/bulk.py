@@ -6,12 +6,14 @@ import json
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db import connections, models, transaction
 
 from django_tasks.models import bulk_postgresql
 from django_tasks.models.bulk_postgresql import JsonText
 from django_tasks.models.record import USUAL, TaskAttempt, TaskRecord
+from django_tasks.models.workflow import TaskDependency
 from django_tasks.states import FINAL
 
 # What the mirror copies; `id` finds the row, `round`, `status` and `revision` guard it.
@@ -56,6 +58,20 @@ def insert_missing(rows: Sequence[Sequence[Any]], using: str) -> bool:
         key = connections[using].ops.quote_name("id")
         ending = f"ON DUPLICATE KEY UPDATE {key} = {key}"
     return _insert_rows(rows, using, ending) == len(rows) and not is_mysql
+
+
+def insert_edges(rows: Sequence[tuple[UUID, UUID, str, int | None]], using: str) -> None:
+    """INSERT (parent, child, policy, position) each: one statement for thousands."""
+    names = ("parent_id", "child_id", "policy", "position")
+    if connections[using].vendor == "postgresql":
+        fields: list[Any] = [
+            TaskDependency._meta.get_field(name.removesuffix("_id")) for name in names
+        ]
+        for start in range(0, len(rows), CHUNK):
+            _insert(TaskDependency, fields, rows[start : start + CHUNK], using, "")
+        return
+    edges = [TaskDependency(**dict(zip(names, row, strict=True))) for row in rows]
+    TaskDependency.objects.using(using).bulk_create(edges, batch_size=5000)
 
 
 def values_of(record: TaskRecord) -> list[Any]:

@@ -55,6 +55,41 @@ def test_a_child_waits_for_its_parent_and_is_claimed_in_the_call_that_ends_it(
     assert line.status(["mail"], [])["mail"].deferred == 0
 
 
+def tokens(broker: Broker) -> int:
+    """How many idle consumers are to wake."""
+    return int(broker.client.llen(broker.keys("mail").wake))
+
+
+def test_who_takes_the_only_child_along_wakes_nobody_for_it(line: Broker) -> None:
+    parent, _ = pair(line)
+    [held] = line.claim("mail", "a")
+    line.client.delete(line.keys("mail").wake)
+
+    acked = line.ack("mail", "a", [Outcome.successful(held)], claim=1)
+
+    assert (held.id, len(acked.claimed)) == (parent.id, 1)
+    assert tokens(line) == 0
+
+
+@pytest.mark.parametrize(("consumer", "claim"), [("a", 1), ("a", 0), ("unregistered", 1)])
+def test_what_is_let_go_and_not_taken_along_wakes_somebody(
+    line: Broker, consumer: str, claim: int
+) -> None:
+    parent = make_message(database="default")
+    children = [pushed(line, parents=f"{parent.id}:success:") for _ in range(2)]
+    parent.dependents = " ".join(f"{child.id}:" for child in children)
+    line.push("mail", [parent])
+    [held] = line.claim("mail", "a")
+    line.client.delete(line.keys("mail").wake)
+    if consumer == "unregistered":
+        line.reap("mail", "a")
+        line.client.delete(line.keys("mail").wake)
+
+    line.ack("mail", "a", [Outcome.successful(held)], claim=claim)
+
+    assert tokens(line) == 1
+
+
 @pytest.mark.parametrize("word", ["succeeded", "failed", "cancelled"])
 @pytest.mark.parametrize("policy", ["success", "failure", "cancelled", "any", "early"])
 def test_the_policy_says_after_which_end_a_child_runs(line: Broker, policy: str, word: str) -> None:

@@ -2,7 +2,8 @@
 -- waits in `ended` for the next one (release.lua, promote.lua).
 local MOST_EDGES = 1000
 local gone_on, left = 0, MOST_EDGES
-local function release_dependents()
+-- `is_claiming`: whoever calls takes next from the line, and wakes others for what is left.
+local function release_dependents(is_claiming)
   while ended[gone_on + 1] do
     gone_on = gone_on + 1
     local e = ended[gone_on]
@@ -19,7 +20,7 @@ local function release_dependents()
     if found[1] ~= '0' and not found.err then redis.call('HSET', ENDED, e.id, e.how .. ' ' .. e.cause)
     else redis.call('HDEL', ENDED, e.id) end
   end
-  if woken then wake() end
+  if woken and not is_claiming then wake() end
 end
 local function left_to_carry()
   return #ended > 0 and redis.call('HLEN', ENDED) + redis.call('HLEN', RELEASES) or 0

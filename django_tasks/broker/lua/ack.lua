@@ -102,8 +102,9 @@ for _ = 1, outcomes do
   i = i + 6 + length
 end
 write_released(consumer)
-release_dependents()  -- what became ready is claimed in the same call
+release_dependents(limit > 0)  -- what became ready is claimed in the same call
 local claimed = claim_next(consumer, limit)
+woken = woken and #claimed == 0
 release_dependents()
 write_dirty_marks()
 write_counts()
