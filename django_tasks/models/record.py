@@ -14,7 +14,9 @@ from uuid import UUID
 from django.core.checks import CheckMessage
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.base import ModelState
 from django.db.models.fields.json import KeyTransform
+from django.db.models.signals import post_init, pre_init
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -279,10 +281,16 @@ def new_values(**values: Any) -> list[Any]:
 
 
 def new_record(**values: Any) -> TaskRecord:
-    """``TaskRecord(**values)`` at a third of the price: by position, Django asks no field for its
-    default. The same must be given as to ``new_values``."""
-    make: Any = TaskRecord
-    record: TaskRecord = make(*new_values(**values))
+    """``TaskRecord(**values)`` at a fifth of the price: the values are put where Django would put
+    them, and no field is asked. The same must be given as to ``new_values``."""
+    if pre_init.has_listeners(TaskRecord) or post_init.has_listeners(TaskRecord):
+        make: Any = TaskRecord
+        record: TaskRecord = make(*new_values(**values))
+        return record
+    record = TaskRecord.__new__(TaskRecord)
+    record.__dict__.update(USUAL, _state=ModelState(), **values)
+    if not record.__dict__["id"]:
+        record.__dict__["id"] = new_id()
     return record
 
 

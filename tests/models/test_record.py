@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models.signals import post_init
 from django.utils import timezone
 
 from django_tasks import framework
@@ -291,6 +292,21 @@ def test_times_are_aware() -> None:
     assert record.run_after == datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def test_who_listens_for_new_records_hears_of_those_made_at_once() -> None:
+    heard: list[Any] = []
+
+    def listen(sender: Any, instance: Any, **given: Any) -> None:
+        heard.append(instance)
+
+    post_init.connect(listen, TaskRecord)
+    try:
+        made = new_record(args=[], kwargs={}, metadata={}, created_at=timezone.now())
+    finally:
+        post_init.disconnect(listen, TaskRecord)
+
+    assert heard == [made]
+
+
 def test_a_record_made_at_once_is_the_one_that_django_makes() -> None:
     now = timezone.now()
     values: dict[str, Any] = {
@@ -308,4 +324,6 @@ def test_a_record_made_at_once_is_the_one_that_django_makes() -> None:
     names = [field.attname for field in TaskRecord._meta.concrete_fields]
     assert [getattr(made, name) for name in names] == [getattr(plain, name) for name in names]
     assert made._state.adding
+    assert set(vars(made)) == set(vars(plain))
+    assert made.workflow is None
     assert new_record(**{**values, "id": None}).id > made.id
