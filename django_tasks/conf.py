@@ -46,6 +46,8 @@ class TaskSettings:
     result_ttl: int = 3600
     # Bytes that the JSON of one call's arguments may take.
     max_argument_bytes: int = 1_000_000
+    # Largest JSON, in bytes, of the values that one call gets of what it waits for.
+    max_input_bytes: int = 10_000_000
     # Name of this release of the project, sent with every message: another release's unknown
     # task names are given back for a while (rolling deploys).
     release: str = ""
@@ -64,7 +66,14 @@ class TaskSettings:
 
 
 _SETTINGS = {field.name.upper(): field for field in fields(TaskSettings)}
-_POSITIVE = ("lease", "result_ttl", "max_argument_bytes", "unknown_task_grace", "cancel_grace")
+_POSITIVE = (
+    "lease",
+    "result_ttl",
+    "max_argument_bytes",
+    "max_input_bytes",
+    "unknown_task_grace",
+    "cancel_grace",
+)
 
 
 @lru_cache(maxsize=64)

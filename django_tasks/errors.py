@@ -8,7 +8,7 @@
     ├── TaskArgumentError         also TypeError: the call is wrong
     │   ├── ArgumentMismatch      the arguments do not fit the function's parameters
     │   ├── ArgumentNotSerializable   an argument has no JSON form
-    │   └── ArgumentsTooLarge     the arguments are over MAX_ARGUMENT_BYTES
+    │   └── ArgumentsTooLarge     over MAX_ARGUMENT_BYTES, or MAX_INPUT_BYTES from others
     ├── MiddlewareError           headers that can't travel, a middleware that did not proceed
     ├── InvalidWorkflow           also ValueError: calls can't be joined like this
     ├── UnknownTask               a name that no registered task has
@@ -74,7 +74,8 @@ class ArgumentNotSerializable(TaskArgumentError):
 
 
 class ArgumentsTooLarge(TaskArgumentError):
-    """The arguments take more bytes than ``MAX_ARGUMENT_BYTES``. ``size``, ``limit``: bytes."""
+    """The arguments take more bytes than ``MAX_ARGUMENT_BYTES``, or what a call is given by those
+    that it waits for more than ``MAX_INPUT_BYTES``. ``size``, ``limit``: bytes."""
 
     def __init__(self, message: str, *, size: int = 0, limit: int = 0) -> None:
         super().__init__(message)

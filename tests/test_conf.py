@@ -23,6 +23,7 @@ def test_one_setting_is_enough(settings: Any) -> None:
     assert chosen.broker == "redis://redis:6379/3"
     assert (chosen.lease, chosen.result_ttl, chosen.record) == (10.0, 3600, "first")
     assert chosen.max_argument_bytes == 1_000_000
+    assert chosen.max_input_bytes == 10_000_000
 
 
 @pytest.mark.parametrize("nothing", [None, {}])

@@ -149,6 +149,11 @@ def _of_final(record: TaskRecord | None, snapshot: Snapshot | None, state: str) 
     if dead:
         return _("Dead letter: %(reason)s") % {"reason": dead}
     if state == State.SUCCESSFUL:
+        heir = (record.metadata or {}).get("replaced_by") if record else None
+        heir = heir or (snapshot.fields.get("replaced_by") if snapshot else None)
+        if heir:
+            text = _("Succeeded%(ago)s: replaced by %(heir)s, whose value is its own.")
+            return text % {**values, "heir": heir}
         return _("Succeeded%(ago)s.") % values
     if state == State.EXPIRED:
         return _("Expired%(ago)s, before a worker began it.") % values

@@ -26,7 +26,13 @@ from django_tasks.calls.result import TaskResult
 from django_tasks.calls.retries import Snooze
 from django_tasks.calls.shown import inert
 from django_tasks.conf import TaskSettings
-from django_tasks.errors import ArgumentMismatch, BrokerError, UndecodableMessage, UnknownTask
+from django_tasks.errors import (
+    ArgumentMismatch,
+    ArgumentsTooLarge,
+    BrokerError,
+    UndecodableMessage,
+    UnknownTask,
+)
 from django_tasks.framework import TaskError, to_django
 from django_tasks.states import Result, State, django_status
 from django_tasks.task_signals import send, task_finished, task_started
@@ -53,7 +59,7 @@ def execute(
     run = Run(message, consumer, settings, alias, tell=tell)
     try:
         _prepare(run)
-    except (UndecodableMessage, UnknownTask, ArgumentMismatch) as error:
+    except (UndecodableMessage, UnknownTask, ArgumentMismatch, ArgumentsTooLarge) as error:
         return _unrunnable(run, error)
     except InputsAway as error:
         logger.warning("%s is given back: %s", run, error, extra=run.extra)

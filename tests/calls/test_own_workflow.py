@@ -27,6 +27,7 @@ from django_tasks.errors import (
 )
 from django_tasks.models import TaskDependency, TaskRecord
 from django_tasks.models.record import derived_id, new_id
+from django_tasks.ops.inspection import explain
 from tests.bridge.test_edges import forget_all, rebuild
 from tests.calls.conftest import work as work
 from tests.calls.test_workflows import add, fail, far, mul, shown, states, total
@@ -212,6 +213,9 @@ def test_a_run_that_fails_after_replace_is_not_replaced_and_the_next_is_once(
 
     assert last.get(0) == [21]
     assert w.counts.total == 3
+    one.refresh()
+    [said, *_] = explain(one.id)
+    assert f"replaced by {one.replaced_by}, whose value is its own" in said
 
 
 def test_a_hand_over_that_the_broker_cut_off_is_done_again(

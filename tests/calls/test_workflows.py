@@ -313,3 +313,28 @@ def test_options_that_join_are_checked() -> None:
     with pytest.raises(InvalidWorkflow, match="by itself"):
         enqueue_many([add.using(on_success=mul.s(1)).s(1, 2)])
     assert hash(add.using(on_success=mul.s(1)))
+
+
+@django_task(name="flow.large")
+def large(size: int) -> str:
+    return "x" * size
+
+
+@pytest.mark.parametrize("size", [1000, 150_000])
+def test_values_of_any_size_arrive(work: Callable[..., None], size: int) -> None:
+    result = chord([large.s(size), add.s(1, 2)], shown.s()).enqueue()
+    work("default")
+
+    assert result.get(0) == [["x" * size, 3]]
+
+
+def test_too_much_to_be_given_is_a_dead_letter_that_says_what_to_do(
+    work: Callable[..., None], queue: TaskSettings, settings: Any
+) -> None:
+    settings.DJANGO_TASKS = {**settings.DJANGO_TASKS, "MAX_INPUT_BYTES": 1000}
+    result = chord([large.s(600), large.s(600)], shown.s()).enqueue()
+    work("default")
+
+    with pytest.raises(TaskFailed, match="return ids"):
+        result.get(0)
+    assert "1,204 bytes" in TaskRecord.objects.dead_letters().get().dead_letter

@@ -1,5 +1,5 @@
 -- _input: what dependents get of a parent that ended, as JSON: its value, or who failed and how.
-local LARGEST_INPUT = 1000000  -- bytes; a larger one is read from the row
+local LARGEST_INPUT = 100000  -- bytes; a larger one is read from the row
 
 -- nil: the row is to be asked. (cjson fails on no text, whatever is in it.)
 local function input_of(e)
