@@ -54,6 +54,16 @@ class Progress:
         return len(self.cells)
 
     @property
+    def done(self) -> int:
+        """How many of the workflow's ``tasks`` have succeeded, but for the report's."""
+        return sum(step.done for step in self.steps) if self.steps else self.inspected
+
+    @property
+    def tasks(self) -> int:
+        """How many there are, but for the report's."""
+        return sum(step.total for step in self.steps) if self.steps else self.total
+
+    @property
     def is_finished(self) -> bool:
         """Whether the report is there."""
         return self.audit.finished_at is not None
@@ -66,7 +76,7 @@ class Progress:
     @property
     def is_idle(self) -> bool:
         """Whether nothing has come back for so long that no worker seems to run."""
-        return not self.is_over and not self.inspected and self.seconds > IDLE_HINT
+        return not self.is_over and not self.done and self.seconds > IDLE_HINT
 
 
 def look_at(audit_id: int) -> Progress:

@@ -27,7 +27,7 @@ class ProgressBar:
 
     def show(self, progress: Progress) -> None:
         """Draw ``progress``."""
-        share = progress.inspected / progress.total if progress.total else 1.0
+        share = progress.done / progress.tasks if progress.tasks else 1.0
         full = round(share * WIDTH)
         bar = f"[{'#' * full}{'.' * (WIDTH - full)}]"
         line = f"{bar} {progress.inspected}/{progress.total} inspected, {progress.seconds:.1f} s"

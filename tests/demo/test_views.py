@@ -77,6 +77,7 @@ def test_a_form_from_elsewhere_starts_nothing() -> None:
 def test_a_running_audit_shows_its_progress_and_reloads_without_javascript(client: Client) -> None:
     audit = start_audit(["packaging", "redis", "sqlparse"])
     inspect_distribution(audit.pk, "redis")
+    TaskRecord.objects.filter(args=[audit.pk, "redis"]).update(status=State.SUCCESSFUL)
     running = TaskRecord.objects.filter(args=[audit.pk, "packaging"]).earliest("id")
     TaskRecord.objects.filter(pk=running.pk).update(status=State.RUNNING)
 
@@ -84,8 +85,14 @@ def test_a_running_audit_shows_its_progress_and_reloads_without_javascript(clien
 
     assert REFRESH in text
     assert "<main data-live>" in text
-    assert re.search(r'<progress max="3" value="1"', text)
+    assert re.search(r'<progress max="9" value="3"', text)
     assert "1 of 3 inspected" in text
+    steps = re.findall(r'<span>([\w ]+)</span> <span class="number">(.*?)</span>', text)
+    assert steps == [
+        ("Files verified", "1 of 3"),
+        ("Licences read", "1 of 3"),
+        ("Lines counted", "1 of 3"),
+    ]
     assert re.findall(r'<li class="(\S+)" title="(\w+):', text) == [
         ("running", "packaging"),
         ("sound", "redis"),

@@ -17,8 +17,8 @@ from demo_project.audit.terminal import ProgressBar, report_text
 
 class Command(BaseCommand):
     help = (
-        "Hold every file of every installed distribution against its RECORD. Each distribution is"
-        " a task, so a worker must run (manage.py runworker), or add --burst."
+        "Hold every file of every installed distribution against its RECORD. For each distribution"
+        " there is a chain of tasks, so a worker must run (manage.py runworker), or add --burst."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
