@@ -123,10 +123,24 @@ def changed(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:
     return made
 
 
+# What Celery and RQ call options that are ours under other names.
+_ELSEWHERE = {
+    "countdown": ["run_after"],
+    "eta": ["run_after"],
+    "link": ["on_success"],
+    "link_error": ["on_failure"],
+    "on_stopped": ["on_cancelled"],
+    "at_front": ["priority"],
+    "max_retries": ["retries"],
+    "autoretry_for": ["retry_for"],
+    "bind": ["takes_context"],
+}
+
+
 def _checked(name: str, value: Any) -> Any:
     if name not in _OPTIONS:
         known = sorted(_OPTIONS.union(DJANGO_OPTIONS))
-        close = difflib.get_close_matches(name, known, n=1)
+        close = _ELSEWHERE.get(name) or difflib.get_close_matches(name, known, n=1)
         raise InvalidTaskOptions(
             f"Unknown option {name!r}."
             + (f" Did you mean {close[0]!r}?" if close else "")

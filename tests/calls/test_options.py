@@ -25,6 +25,16 @@ from tests.tasks import add
         ("expire", "expires"),
         ("max_losts", "max_lost"),
         ("back_off", "backoff"),
+        # Celery's and RQ's words
+        ("countdown", "run_after"),
+        ("eta", "run_after"),
+        ("link", "on_success"),
+        ("link_error", "on_failure"),
+        ("on_stopped", "on_cancelled"),
+        ("at_front", "priority"),
+        ("max_retries", "retries"),
+        ("autoretry_for", "retry_for"),
+        ("bind", "takes_context"),
     ],
 )
 def test_an_unknown_option_is_told_what_was_meant(wrong: str, meant: str) -> None:
