@@ -5,6 +5,7 @@ Ids derive from the record, its round and an ordinal: a run that is repeated add
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -74,8 +75,8 @@ class OwnWorkflow:
         record = self._record()
         nodes: list[Node] = []
         shape = lay(self.replacement, nodes, None)
-        if isinstance(shape, list):  # of a group: one that has the list of its values
-            shape = lay(Signature(gather()), nodes, shape)
+        if not isinstance(shape, Node):  # of a group: one that has the list of its values
+            shape = lay(Signature(gather(record)), nodes, shape)
         assert isinstance(shape, Node)
         own = Earlier(record.pk, record.queue_name, self.database)
         for node in nodes:
@@ -116,6 +117,9 @@ class OwnWorkflow:
         return record
 
 
-def gather() -> Any:
-    """The task that returns what it is given: the values of a group, as one."""
-    return registry.load("django_tasks.tasks").gather
+def gather(record: Any) -> Any:
+    """The task that returns what it is given, the values of a group as one; it runs where the
+    record ran, since other queues may have no worker."""
+    found = registry.load("django_tasks.tasks").gather
+    alias = record.metadata.get("backend", "default")
+    return replace(found, queue_name=record.queue_name, backend=alias)

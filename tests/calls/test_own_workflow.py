@@ -65,6 +65,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "chain": lambda: chain(add.s(1, 2), mul.s(7)),
     "group": lambda: group(add.s(1, 2), mul.s(3, 4)),
     "chord": lambda: chord([add.s(1, 2), far.s(1)], total.s()),
+    "empty": lambda: chain(add.s(1, 2), group()),
     "failing": lambda: fail.s(),
     "again": lambda: replaced.s("call"),
     "joined": lambda: add.using(depends_on=[TaskRecord.objects.earliest("id")]).s(4, 4),
@@ -147,6 +148,7 @@ def test_a_call_of_no_workflow_has_nothing_to_add_to(work: Callable[..., None]) 
         ("far", 120),
         ("chain", 21),
         ("group", [3, 12]),
+        ("empty", []),
         ("chord", 3 + 101),
         ("again", 21),
         ("joined", 8),
@@ -201,6 +203,18 @@ def test_a_replacement_without_a_workflow_and_without_dependents(
     assert result.get(0) == 21
     assert group_of_two.get(0) == [21, 3]
     assert group_of_two.completed == 2
+
+
+def test_a_group_that_replaced_a_task_is_put_together_in_that_tasks_queue(
+    work: Callable[..., None],
+) -> None:
+    result = replaced.using(queue="news").enqueue("group")
+
+    work("default", "news")
+
+    assert result.get(0) == [3, 12]
+    gathering = TaskRecord.objects.filter(task_name__endswith=".gather")
+    assert set(gathering.values_list("queue_name", flat=True)) == {"news"}
 
 
 def test_a_run_that_fails_after_replace_is_not_replaced_and_the_next_is_once(
