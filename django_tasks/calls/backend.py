@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django_tasks import framework
 from django_tasks.calls import registry, result, workflows
 from django_tasks.calls.arguments import normalize
-from django_tasks.calls.canvas import Node, Shape, lay_call
+from django_tasks.calls.canvas import Node, Values, lay_call
 from django_tasks.calls.result import TaskResult
 from django_tasks.calls.signature import Signature, checked_task
 from django_tasks.calls.task import Task, require_task
@@ -73,7 +73,7 @@ class RedisBackend(BaseTaskBackend):
         database = "" if draft.recording == "never" else draft.database
         return result.of_new(draft.record, task, self.alias, database)
 
-    def enqueue_workflow(self, nodes: list[Node], shape: Shape, kind: str, name: str) -> Any:
+    def enqueue_workflow(self, nodes: list[Node], shape: Values, kind: str, name: str) -> Any:
         """The nodes of a chain, group or chord (canvas.py). Raises ``InvalidWorkflow``."""
         return workflows.enqueue(self, nodes, shape, kind, name)
 

@@ -18,7 +18,8 @@ from django_tasks.states import Policy
 Element = Union[Signature, "Canvas"]
 _WITHOUT_SUCCESS = {Policy.FAILURE.value, Policy.CANCELLED.value}
 # What a node's parents give it: a place of theirs, or a list of such.
-Shape = Union["Node", "Earlier", list["Shape"]]
+Shape = Union["Node", "Earlier", "Behind", list["Shape"]]
+Values = Union["Node", "Earlier", list["Values"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,19 @@ class Node:
 
     signature: Signature
     parents: list[tuple[Leaf, str]] = field(default_factory=list)
-    shape: Shape | None = None
+    shape: Values | None = None
     is_told: bool = False
 
 
 Leaf = Node | Earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An empty group's shape where other calls come first: no value, and they are waited for."""
+
+    before: Shape
+    policy: str
 
 
 class Canvas:
@@ -65,6 +74,10 @@ class Canvas:
         """Celery's form of ``enqueue``."""
         return self.enqueue()
 
+    def delay(self) -> Any:
+        """``enqueue``, under the name that Celery users know."""
+        return self.enqueue()
+
     def enqueue(self, *, name: str = "") -> Any:
         """Write its records now, push them after commit. Raises ``InvalidWorkflow``, and what an
         enqueue of each call raises; then nothing was written."""
@@ -72,7 +85,7 @@ class Canvas:
         shape = self.lay(nodes, None)
         if not nodes:  # an empty group: nothing is to be waited for
             return GroupResult("", [])
-        return backend_of(nodes).enqueue_workflow(nodes, shape, self.kind, name)
+        return backend_of(nodes).enqueue_workflow(nodes, values(shape), self.kind, name)
 
 
 class chain(Canvas):
@@ -81,8 +94,8 @@ class chain(Canvas):
 
     kind = "chain"
 
-    def __init__(self, *elements: Element) -> None:
-        self.elements = [checked_element(one) for one in elements]
+    def __init__(self, *elements: Element | Iterable[Element]) -> None:
+        self.elements = checked_elements(elements)
         if not self.elements:
             raise InvalidWorkflow("chain() needs at least one call, like chain(add.s(1, 2)).")
 
@@ -106,13 +119,13 @@ class group(Canvas):
     kind = "group"
 
     def __init__(self, *elements: Element | Iterable[Element]) -> None:
-        if len(elements) == 1 and not isinstance(elements[0], Signature | Canvas):
-            elements = tuple(elements[0])
-        self.elements = [checked_element(one) for one in elements]
+        self.elements = checked_elements(elements)
 
     def lay(
         self, nodes: list[Node], before: Shape | None, policy: str = Policy.SUCCESS.value
     ) -> Shape:
+        if not self.elements and before is not None:
+            return Behind(before, policy)
         return [lay(element, nodes, before, policy) for element in self.elements]
 
 
@@ -137,14 +150,26 @@ class chord(Canvas):
         return lay(self.body, nodes, self.header.lay(nodes, before, policy))
 
 
+def checked_elements(elements: Sequence[Any]) -> list[Any]:
+    """Those that were given one by one, or as one list or generator. Raises ``InvalidWorkflow``."""
+    if len(elements) == 1 and isinstance(elements[0], Iterable):
+        elements = list(elements[0])
+    return [checked_element(one) for one in elements]
+
+
 def checked_element(element: Any) -> Any:
     """Raises ``InvalidWorkflow`` for what is no call and no canvas."""
-    if not isinstance(element, Signature | Canvas):
+    if isinstance(element, Signature | Canvas):
+        return element
+    if hasattr(element, "enqueue"):  # a task
+        name = getattr(getattr(element, "func", None), "__name__", "add")
         raise InvalidWorkflow(
-            f"{element!r:.200} is no call that can be joined to others. Write add.s(1, 2), a chain,"
-            " a group or a chord."
+            f"{name} is a task, and what is joined are calls of it. Write {name}.s(…)."
         )
-    return element
+    raise InvalidWorkflow(
+        f"{element!r:.200} is no call that can be joined to others. Write add.s(1, 2), a chain, a"
+        " group or a chord."
+    )
 
 
 def lay(
@@ -168,11 +193,11 @@ def lay_call(
     """One call, and what its ``using()`` joined to it."""
     node = Node(call)
     if before is not None:
-        node.parents = [(leaf, getattr(leaf, "policy", "") or policy) for leaf in leaves(before)]
+        node.parents = list(awaited(before, policy))
         if not call.immutable:
             policies = {one for _, one in node.parents}
-            node.is_told = bool(policies) and policies <= _WITHOUT_SUCCESS
-            node.shape = None if node.is_told else before
+            node.is_told = policies <= _WITHOUT_SUCCESS and any(leaves(before))
+            node.shape = None if node.is_told else values(before)
     nodes.append(node)
     options = getattr(call.task, "options", None)
     if options is None or not options.is_joined:
@@ -213,10 +238,28 @@ def backend_of(nodes: Sequence[Node]) -> Any:
     return backend
 
 
-def leaves(shape: Shape) -> Iterator[Leaf]:
+def awaited(shape: Shape, policy: str) -> Iterator[tuple[Leaf, str]]:
+    """Those that are waited for, and after which end of theirs it goes on."""
+    if isinstance(shape, list):
+        for part in shape:
+            yield from awaited(part, policy)
+    elif isinstance(shape, Behind):
+        yield from awaited(shape.before, shape.policy)
+    else:
+        yield shape, getattr(shape, "policy", "") or policy
+
+
+def values(shape: Shape) -> Values:
+    """The same, of nothing but those whose values it is made of."""
+    if isinstance(shape, list):
+        return [values(part) for part in shape]
+    return [] if isinstance(shape, Behind) else shape
+
+
+def leaves(shape: Shape | Values) -> Iterator[Leaf]:
     """Those whose values it is made of."""
     if isinstance(shape, list):
         for part in shape:
             yield from leaves(part)
-    else:
+    elif not isinstance(shape, Behind):
         yield shape

@@ -33,6 +33,9 @@ class GroupResult:
     def __len__(self) -> int:
         return len(self.results)
 
+    def __getitem__(self, place: int) -> Any:
+        return self.results[place]
+
     def get(self, timeout: float | None = None) -> list[Any]:
         """Wait for all, at most ``timeout`` seconds; their values in order.
 

@@ -21,6 +21,7 @@ from django_tasks.calls.canvas import (
     checked_element,
     earlier,
     lay,
+    values,
 )
 from django_tasks.calls.canvas import leaves as leaves_of
 from django_tasks.calls.dependency import Dependency, checked_dependencies, checked_policy, several
@@ -130,7 +131,7 @@ class WorkflowHandle:
         else:
             self._open += pairs
             _laid_down().update(str(draft.record.id) for draft in drafts)
-        return result_of(shape, nodes, drafts, backend, self.id)
+        return result_of(values(shape), nodes, drafts, backend, self.id)
 
     async def aadd(self, call: Element, **given: Any) -> Any:
         """``add`` for asyncio; inside of a ``with`` block ``add`` itself asks no database."""
@@ -234,11 +235,15 @@ def workflow(name: str = "") -> WorkflowHandle:
 
 
 def get_workflow(workflow_id: Any) -> WorkflowHandle:
-    """The one with this id (a text, a UUID, or what has it as ``workflow_id``: a record). Raises
-    ``ResultNotFound``."""
+    """The one with this id (a text, a UUID, or what has it as ``workflow_id``: a record), or of
+    this result. Raises ``ResultNotFound``."""
     from django_tasks.models import Workflow
 
     wanted = getattr(workflow_id, "workflow_id", workflow_id)
+    if isinstance(wanted, GroupResult):
+        wanted = wanted.id
+    elif isinstance(wanted, result.TaskResult):
+        wanted = _workflow_of(wanted)
     try:
         checked = wanted if isinstance(wanted, UUID) else UUID(str(wanted))
     except ValueError:
@@ -248,6 +253,16 @@ def get_workflow(workflow_id: Any) -> WorkflowHandle:
         if row is not None:
             return WorkflowHandle(row)
     raise ResultNotFound(f"No workflow has the id {wanted}.")
+
+
+def _workflow_of(one: result.TaskResult) -> UUID:
+    from django_tasks.models import TaskRecord
+
+    rows = TaskRecord.objects.using(one.database or "default").filter(pk=one.id)
+    found: UUID | None = rows.values_list("workflow", flat=True).first()
+    if found is None:
+        raise ResultNotFound(f"The call {one.id} belongs to no workflow.")
+    return found
 
 
 def _laid_down() -> set[str]:

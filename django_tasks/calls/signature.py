@@ -66,6 +66,10 @@ class Signature:
         """The call, enqueued as ``add.enqueue(1, 2)`` does it."""
         return self.task.enqueue(*self.args, **self.kwargs)
 
+    def delay(self) -> Any:
+        """``enqueue``, under the name that Celery users know."""
+        return self.enqueue()
+
     def draft(self, inputs: int = 0) -> Draft:
         """The row that this call will be, once it passed the middlewares. ``inputs``: how many
         arguments of what it waits for will stand before its own. Raises ``TaskArgumentError``,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django_tasks.calls.canvas import Earlier, Leaf, Node, Shape, leaves
+from django_tasks.calls.canvas import Earlier, Leaf, Node, Values, leaves
 from django_tasks.calls.group_result import GroupResult
 from django_tasks.errors import InvalidWorkflow
 from django_tasks.framework import task_enqueued
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_NAME = 200  # characters: the width of Workflow.name
 
 
-def enqueue(backend: Any, nodes: list[Node], shape: Shape, kind: str, name: str) -> Any:
+def enqueue(backend: Any, nodes: list[Node], shape: Values, kind: str, name: str) -> Any:
     """The result of ``shape``: the one whose value is the whole's, or those of a group. Raises
     ``InvalidWorkflow``, and what the enqueue of each call raises; then nothing was written."""
     from django_tasks.bridge import workflows
@@ -113,26 +113,26 @@ def _arguments_before(node: Node) -> int:
     return 3 if node.is_told else 0 if node.shape is None else 1
 
 
-def _inputs(shape: Shape, places: dict[Any, int]) -> str:
+def _inputs(shape: Values, places: dict[Any, int]) -> str:
     """As worker/inputs.py reads it: the argument, with the parents' positions in it."""
     if not isinstance(shape, list):
         return "values:1"
     if len(places) == len(shape) and not any(isinstance(part, list) for part in shape):
         return f"list:{len(shape)}"
 
-    def placed(part: Shape) -> Any:
+    def placed(part: Values) -> Any:
         return [placed(one) for one in part] if isinstance(part, list) else places[_key(part)]
 
     return f"shape:{len(places)}:{json.dumps(placed(shape), separators=(',', ':'))}"
 
 
 def result_of(
-    shape: Shape, nodes: Sequence[Node], drafts: Sequence[Draft], backend: Any, workflow_id: str
+    shape: Values, nodes: Sequence[Node], drafts: Sequence[Draft], backend: Any, workflow_id: str
 ) -> Any:
     """The result of a shape: one, or those of a group in its order."""
     found = {id(node): draft for node, draft in zip(nodes, drafts, strict=True)}
 
-    def made(part: Shape) -> Any:
+    def made(part: Values) -> Any:
         if isinstance(part, list):
             return GroupResult(workflow_id, [made(one) for one in part])
         assert isinstance(part, Node)
@@ -174,12 +174,15 @@ def require_no_cycle(drafts: Sequence[Draft]) -> None:
 
 
 def _require_one_home(nodes: Sequence[Node], drafts: Sequence[Draft]) -> None:
-    earlier = {
-        parent.database or "(none: record='never')"
-        for node in nodes
-        for parent, _ in node.parents
-        if isinstance(parent, Earlier)
-    }
+    earlier = set()
+    for parent in (parent for node in nodes for parent, _ in node.parents):
+        if isinstance(parent, Earlier):
+            if not parent.database:
+                raise InvalidWorkflow(
+                    f"The call {parent.id} has record='never', and what others wait for needs a"
+                    " row. Enqueue it by .using(record='first')."
+                )
+            earlier.add(parent.database)
     for said, found in (
         ("aliases of TASKS", {draft.alias for draft in drafts}),
         ("databases", {draft.database for draft in drafts} | earlier),

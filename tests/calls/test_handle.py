@@ -274,6 +274,15 @@ def test_a_workflow_is_found_by_a_record_of_it_and_grows(work: Callable[..., Non
     assert Workflow.objects.get().name == "growing"
 
 
+def test_a_workflow_is_found_by_a_result_of_it(queue: TaskSettings) -> None:
+    one = chain(add.s(1, 2), mul.s(3)).enqueue(name="one")
+    two = group(add.s(1, 2)).enqueue(name="two")
+
+    assert [get_workflow(found).name for found in (one, two, two[0])] == ["one", "two", "two"]
+    with pytest.raises(ResultNotFound, match="no workflow"):
+        get_workflow(add.enqueue(1, 2))
+
+
 def test_a_handle_cancels_and_retries_as_the_rows_functions_do(work: Callable[..., None]) -> None:
     with workflow() as w:
         bad = w.add(fail.s())

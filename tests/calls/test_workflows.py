@@ -166,9 +166,15 @@ def test_a_rollback_leaves_nothing_and_a_commit_all(work: Callable[..., None]) -
 def test_what_can_not_be_joined_is_refused_with_a_word() -> None:
     for wrong, word in (
         (lambda: chain(), "at least one call"),
-        (lambda: chain(add), "no call that can be joined"),
+        (lambda: chain(add), "add is a task"),
+        (lambda: group(add), "add is a task"),
+        (lambda: add.s(1, 2) | None, "no call that can be joined"),
         (lambda: chord([add.s(1, 2)]).enqueue(), "needs a body"),
         (lambda: chain(throwaway.s(), add.s(1)).enqueue(), "record='never'"),
+        (
+            lambda: add.using(depends_on=throwaway.enqueue()).enqueue(1, 2),
+            "record='never', and what others",
+        ),
     ):
         with pytest.raises(InvalidWorkflow, match=word):
             wrong()
