@@ -12,6 +12,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
+from django_tasks.calls import result
 from django_tasks.calls.canvas import (
     Earlier,
     Element,
