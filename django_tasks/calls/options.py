@@ -214,7 +214,8 @@ def _expires(name: str, value: Any) -> float | datetime | None:
 
 
 def _calls(name: str, value: Any) -> tuple[Any, ...]:
-    given = tuple(value) if isinstance(value, tuple | list) else (value,)
+    given = () if value is None else value
+    given = tuple(given) if isinstance(given, tuple | list) else (given,)
     for one in given:
         if not (hasattr(one, "draft") or hasattr(one, "lay")):
             raise InvalidTaskOptions(
@@ -238,7 +239,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "expires": _expires,
     "atomic": _yes_or_no,
     "sensitive": _names,
-    "depends_on": checked_dependencies,
+    "depends_on": lambda name, value: () if value is None else checked_dependencies(name, value),
     "allow_failure": _yes_or_no,
     "on_success": _calls,
     "on_failure": _calls,

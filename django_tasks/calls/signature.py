@@ -56,6 +56,9 @@ class Signature:
     kwargs: dict[str, Any] = field(default_factory=dict)
     immutable: bool = False  # it takes no value of what it waits for
 
+    def __repr__(self) -> str:  # its arguments may be sensitive
+        return f"<call of {name_of(self.task)}>"
+
     def __or__(self, other: Any) -> Any:
         """``add.s(1, 2) | mul.s(3)``: a chain."""
         from django_tasks.calls.canvas import chain

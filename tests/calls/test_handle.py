@@ -312,3 +312,14 @@ def test_the_same_for_asyncio(work: Callable[..., None]) -> None:
 
     assert last.get(0) == 15
     assert w.counts.total == 2
+
+
+def test_none_joins_nothing(work: Callable[..., None]) -> None:
+    task = nothing.using(depends_on=None, on_success=None, on_failure=None)
+
+    result = task.enqueue()
+    work("default")
+
+    assert result.get(0) == "ran"
+    assert states() == ["SUCCESSFUL"]
+    assert repr(task.s()) == "<call of flow.nothing>"
