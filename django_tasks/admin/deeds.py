@@ -28,7 +28,7 @@ from django_tasks.calls.sensitive import is_sensitive
 from django_tasks.conf import task_settings
 from django_tasks.errors import InvalidFilter, TaskQueueError
 from django_tasks.models import TaskRecord
-from django_tasks.ops.filters import RecordFilter
+from django_tasks.ops.filters import RecordFilter, read_id
 from django_tasks.states import State
 
 MOST = 1000  # records of a selection
@@ -251,7 +251,7 @@ def _chosen(ids: list[str], query: str, page: str, *, is_all: bool) -> Chosen:
     wanted = RecordFilter.parse({name: value for name, value in given.items() if value})
     if is_all:
         return Chosen(wanted.queryset(), [], wanted, query, page, is_all)
-    keys = [_key(one) for one in ids]
+    keys = [read_id(one) for one in ids]
     found: list[TaskRecord] = []
     for database in registry.databases():
         rows = TaskRecord.objects.using(database).filter(pk__in=keys)
@@ -259,13 +259,6 @@ def _chosen(ids: list[str], query: str, page: str, *, is_all: bool) -> Chosen:
     return Chosen(
         found, [str(one) for one in keys], wanted, query, page if page in ids else "", is_all
     )
-
-
-def _key(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidFilter(_("%s is not the id of a record.") % repr(text[:50])) from None
 
 
 def _told(chosen: Chosen) -> str:

@@ -40,6 +40,7 @@ FILTERS = {
     "longer": "Runs or waits for more than: 5m, 2h …",
     "dead": "1: dead letters only.",
     "parent": "Id of the record whose task enqueued it.",
+    "workflow": "Id of the workflow it is in.",
     "order": "newest (default) or oldest first.",
     "database": "Alias, where several hold records.",
 }

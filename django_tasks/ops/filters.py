@@ -40,6 +40,7 @@ class RecordFilter:
     """All text, as typed; "" says nothing. ``state``: states or groups of them, with commas;
     ``worker``: how its name begins; ``since``, ``until``: of the creation; ``finished``: since
     when; ``longer``: it runs, or waits, for more than that; ``dead``: "1" for dead letters;
+    ``parent``: the id of the record that enqueued it; ``workflow``: the id of the one it is in;
     ``q``: an id, a task, or ``key:value`` in what it was called with."""
 
     q: str = ""
@@ -55,6 +56,7 @@ class RecordFilter:
     longer: str = ""
     dead: str = ""
     parent: str = ""
+    workflow: str = ""
     order: str = ""
     database: str = ""
 
@@ -68,7 +70,7 @@ class RecordFilter:
                 text = _("%(name)s is no filter of records.") % {"name": repr(name)}
                 hint = _(" Did you mean %s?") % close[0] if close else ""
                 raise InvalidFilter(f"{text}{hint} {_('There are:')} {', '.join(names)}.")
-        made = cls(**{name: _readable(name, value) for name, value in given.items()})
+        made = cls(**{name: readable(name, value) for name, value in given.items()})
         made.alias  # noqa: B018 - each is said now, if it is wrong
         made.conditions()
         made.is_oldest_first  # noqa: B018
@@ -87,11 +89,7 @@ class RecordFilter:
     @property
     def alias(self) -> str:
         """Of the database that is looked at."""
-        known = registry.databases()
-        if self.database and self.database not in known:
-            text = _("No database %(name)s holds records. There are: %(known)s.")
-            raise InvalidFilter(text % {"name": repr(self.database), "known": ", ".join(known)})
-        return self.database or known[0]
+        return database_of(self.database)
 
     @property
     def is_oldest_first(self) -> bool:
@@ -179,7 +177,9 @@ class RecordFilter:
         if self.queue:
             found &= Q(queue_name=self.queue)
         if self.parent:
-            found &= Q(parent_id=self.parent_id())
+            found &= Q(parent_id=read_id(self.parent))
+        if self.workflow:
+            found &= Q(workflow=read_id(self.workflow))
         if self.is_dead:
             found &= ~Q(dead_letter="")
         return found
@@ -206,15 +206,25 @@ class RecordFilter:
             found &= contents(key, value, self.tasks)
         return found
 
-    def parent_id(self) -> UUID:
-        """Raises ``InvalidFilter``."""
-        try:
-            return UUID(self.parent)
-        except ValueError:
-            raise InvalidFilter(_("%s is not the id of a record.") % repr(self.parent)) from None
+
+def database_of(name: str) -> str:
+    """The alias of that name, or of the first that holds records. Raises ``InvalidFilter``."""
+    known = registry.databases()
+    if name and name not in known:
+        text = _("No database %(name)s holds records. There are: %(known)s.")
+        raise InvalidFilter(text % {"name": repr(name), "known": ", ".join(known)})
+    return name or known[0]
 
 
-def _readable(name: str, value: object) -> str:
+def read_id(text: str) -> UUID:
+    """Of a record or a workflow. Raises ``InvalidFilter``."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidFilter(_("%s is not the id of a record.") % repr(text[:50])) from None
+
+
+def readable(name: str, value: object) -> str:
     """Raises ``InvalidFilter`` for what a database could not even be asked (NUL, a lone surrogate:
     a byte of a command line that is no UTF-8)."""
     text = str(value).strip()[:500]

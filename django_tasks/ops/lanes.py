@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from django.db import connections
 from django.db.models import Q
 
-from django_tasks.ops.filters import FAILED_KINDS, UNFINISHED, RecordFilter
+from django_tasks.ops.filters import FAILED_KINDS, UNFINISHED, RecordFilter, read_id
 from django_tasks.states import State
 
 
@@ -26,7 +26,10 @@ def lanes(wanted: RecordFilter, queues: Sequence[str]) -> list[Q]:
         case "id":
             return [Q(id=wanted.searched[1])]
         case "parent":
-            return [Q(parent_id=wanted.parent_id())]
+            return [Q(parent_id=read_id(wanted.parent))]
+        case "workflow":  # taskrecord_workflow, which goes by states, and in each by ids
+            members = Q(workflow=read_id(wanted.workflow))
+            return [members & Q(status=state) for state in sorted(wanted.states or State.values)]
         case "dead":  # taskrecord_dead
             dead = Q(status=State.FAILED) & ~Q(dead_letter="")
             return [dead & Q(queue_name=name) for name in walked]
@@ -50,6 +53,7 @@ def is_all(wanted: RecordFilter) -> bool:
     asked = {
         "id": kind == "id",
         "parent": bool(wanted.parent),
+        "workflow": bool(wanted.workflow),
         "dead": wanted.is_dead,
         "status": bool(wanted.states),
         "task": bool(wanted.task) or kind == "task",
@@ -57,6 +61,8 @@ def is_all(wanted: RecordFilter) -> bool:
     }
     index = _index(wanted)
     served = {"dead": {"dead", "status", "queue"}, "pending": {"status"}}.get(index, {index})
+    if index == "workflow":
+        served = {"workflow", "status"}
     if index == "unfinished":
         served = {"queue", "status"} if wanted.states == set(UNFINISHED) else {"queue"}
     beside = {name for name, is_asked in asked.items() if is_asked} - served
@@ -73,6 +79,8 @@ def _index(wanted: RecordFilter) -> str:
         return "id"
     if wanted.parent:
         return "parent"
+    if wanted.workflow:
+        return "workflow"
     if states and _is_whole(wanted):
         return "status"
     if wanted.is_dead and states == {State.FAILED}:

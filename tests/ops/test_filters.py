@@ -37,6 +37,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
         {"error": "TimeoutError"},
         {"release": "2.4"},
         {"parent": "0192aaaa-0000-7000-8000-000000000001"},
+        {"workflow": "0192aaaa-0000-7000-8000-00000000000a"},
+        {"workflow": "0192aaaa-0000-7000-8000-00000000000a", "state": "final", "queue": "mail"},
         {"q": "tests.tasks.refund"},
         {"state": "FAILED", "finished": "1h"},
     ],
@@ -51,10 +53,12 @@ def test_a_filter_finds_what_is_like_it_and_nothing_else(words: dict[str, str]) 
         error_class="builtins.TimeoutError",
         release="2.4",
         parent_id=UUID("0192aaaa-0000-7000-8000-000000000001"),
+        workflow_id=UUID("0192aaaa-0000-7000-8000-00000000000a"),
         finished_at=timezone.now(),
     )
     make(queue_name="mails", worker_id="web-12:7", error_class="MyTimeoutError", release="2.41")
-    make("READY", parent_id=UUID("0192aaaa-0000-7000-8000-000000000002"))
+    other = UUID("0192aaaa-0000-7000-8000-00000000000b")
+    make("READY", parent_id=UUID("0192aaaa-0000-7000-8000-000000000002"), workflow_id=other)
 
     assert found(**words) == [wanted.pk]
     assert list(RecordFilter.parse(words).queryset()) == [wanted]

@@ -287,6 +287,7 @@ INDEXED = [
     ({"task": ADD}, "taskrecord_task"),
     ({"dead": "1", "queue": "mail"}, "taskrecord_dead"),
     ({"parent": "0192aaaa-0000-7000-8000-000000000001"}, "taskrecord_parent"),
+    ({"workflow": "0192aaaa-0000-7000-8000-000000000001"}, "taskrecord_workflow"),
     ({}, "taskrecord_pkey"),
     ({"worker": "w"}, "taskrecord_pkey"),
 ]
