@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django_tasks.bridge import actions
+from django_tasks.bridge import actions, workflows
 from django_tasks.bridge.deeds import Deed, Done
 from django_tasks.calls.context import TaskContext
 from django_tasks.calls.registry import find
@@ -37,6 +38,29 @@ def carry_out(
         by=by,
         reason=reason,
         tell=lambda so_far: context.progress(so_far.matched, total, str(so_far)),
+    )
+    return _told(done)
+
+
+@django_task(takes_context=True, retries=3, priority=FIRST)
+def carry_out_workflow(
+    context: TaskContext,
+    deed: str,
+    workflow: str,
+    database: str,
+    by: str,
+    reason: str,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Cancel a large workflow, or retry what failed of it, with progress. Safe to repeat."""
+    done = do_to_workflow(
+        Deed(deed),
+        UUID(workflow),
+        database,
+        options,
+        by=by,
+        reason=reason,
+        tell=lambda so_far: context.progress(so_far.matched, None, str(so_far)),
     )
     return _told(done)
 
@@ -86,6 +110,18 @@ def do(deed: Deed, records: Any, options: dict[str, Any], **given: Any) -> Done:
     function = getattr(actions, deed.value)
     done: Done = function(records, **options, **given)
     return done
+
+
+def do_to_workflow(
+    deed: Deed, workflow: UUID, database: str, options: dict[str, Any], **given: Any
+) -> Done:
+    """``CANCEL``: all of it that has not ended; ``RETRY``: what failed of it. Raises as these do in
+    bridge/workflows.py, and ``ValueError`` for another deed."""
+    if deed is Deed.CANCEL:
+        return workflows.cancel(workflow, database, **options, **given)
+    if deed is Deed.RETRY:
+        return workflows.retry_failed(workflow, database, **options, **given)
+    raise ValueError(f"{deed!r} is no deed on a workflow. There are: cancel, retry.")
 
 
 def _told(done: Done) -> dict[str, Any]:
