@@ -4,7 +4,7 @@ What a picture says stands in a list or table beside it as well."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -28,6 +28,12 @@ ICONS = {
     State.CANCELLED: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M4 12l8-8",
     State.EXPIRED: "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M8 5v4M8 10.5v1",
 }
+
+# From the left: what is done, what went wrong, what runs, what waits.
+FINISHED_FIRST = (
+    *(State.SUCCESSFUL, State.CANCELLED, State.EXPIRED, State.FAILED, State.RUNNING),
+    *(State.READY, State.SCHEDULED, State.DEFERRED, State.PENDING),
+)
 
 
 def badge(state: str) -> SafeString:
@@ -72,4 +78,33 @@ def bar(spans: Sequence[Span]) -> SafeString:
         HEIGHT,
         HEIGHT,
         parts,
+    )
+
+
+def segments(
+    by_state: Mapping[str, int], x: float, y: float, width: float, height: float
+) -> SafeString:
+    """How many are in each state, side by side; what is rare is seen, too."""
+    counts = {state: by_state[state] for state in FINISHED_FIRST if by_state.get(state)}
+    whole = sum(counts.values())
+    least = width / 100
+    widths = {state: max(width * count / whole, least) for state, count in counts.items()}
+    scale = width / sum(widths.values()) if widths else 0.0
+    parts, end = [], x
+    for state, wide in widths.items():
+        at = (f"{end:.1f}", f"{y:g}", f"{wide * scale:.1f}", f"{height:g}")
+        parts.append((state.lower(), *at))
+        end += wide * scale
+    return format_html_join(
+        "", '<rect class="uncut-fill-{}" x="{}" y="{}" width="{}" height="{}"></rect>', parts
+    )
+
+
+def shares(by_state: Mapping[str, int], label: str) -> SafeString:
+    """Of a workflow's members, by state; ``label``: what it says."""
+    return format_html(
+        '<svg class="uncut-shares" role="img" aria-label="{}" viewBox="0 0 100 8"'
+        ' preserveAspectRatio="none" width="100%" height="8">{}</svg>',
+        label,
+        segments(by_state, 0, 0, 100, 8),
     )

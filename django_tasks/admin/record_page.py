@@ -17,7 +17,7 @@ from django_tasks.broker.message import from_us
 from django_tasks.calls import registry
 from django_tasks.calls.progress import Progress, read_report
 from django_tasks.framework import to_django
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskAttempt, TaskRecord, Workflow
 from django_tasks.ops import timeline
 from django_tasks.ops.inspection import Inspection, arguments_of, description_of
 from django_tasks.ops.records import children, joined
@@ -63,6 +63,7 @@ def shown(inspection: Inspection) -> dict[str, Any]:
     attempts = _attempts(record, inspection.database)
     args, kwargs = arguments_of(record)
     enqueued = _children(record.pk)
+    workflow = _workflow(record)
     parents, dependents = joined(record, MOST_CHILDREN + 1)
     return {
         **found,
@@ -88,6 +89,8 @@ def shown(inspection: Inspection) -> dict[str, Any]:
             ("parents", _("What it waits for"), *_links(parents)),
             ("dependents", _("What waits for it"), *_links(dependents)),
         ],
+        "workflow": workflow,
+        "workflow_name": inert(workflow, 200),
         "children": enqueued[:MOST_CHILDREN],
         "has_more_children": len(enqueued) > MOST_CHILDREN,
     }
@@ -188,6 +191,16 @@ def _provenance(record: TaskRecord) -> list[tuple[str, str]]:
     """Who and what enqueued it: whatever its headers say."""
     headers = record.headers if isinstance(record.headers, dict) else {}
     return [(inert(name, 100), inert(value, 500)) for name, value in list(headers.items())[:50]]
+
+
+def _workflow(record: TaskRecord) -> Workflow | None:
+    if record.workflow_id is None:
+        return None
+    try:
+        rows = Workflow.objects.using(record._state.db).filter(pk=record.workflow_id)
+        return rows.only("name", "kind").first()
+    except DatabaseError:  # it was there a moment ago
+        return None
 
 
 def _children(parent: UUID) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
@@ -35,6 +36,11 @@ from django_tasks.ops.records import PAGE
 from django_tasks.ops.words import duration, inert
 
 PROGRESS = "admin/django_tasks/taskrecord/_progress.html"
+
+
+def short_time(at: datetime) -> str:
+    """As lists show it, in the current time zone."""
+    return date_format(localtime(at) if is_aware(at) else at, "SHORT_DATETIME_FORMAT")
 
 
 class ReadOnly:
@@ -98,7 +104,12 @@ class TaskRecordAdmin(ReadOnly, Deeds):
     @admin.display(description=gettext_lazy("task"))
     def task(self, record: TaskRecord) -> SafeString:
         parts = inert(record.task_name).split(".")
-        return format_html_join(SafeString(".<wbr>"), "{}", ((part,) for part in parts))
+        name = format_html_join(SafeString(".<wbr>"), "{}", ((part,) for part in parts))
+        if not getattr(record, "is_workflow_shown", False):
+            return name
+        url = self._workflow_url(record.workflow_id)
+        link = '{} <a class="uncut-of" href="{}">{}</a>'
+        return format_html(link, name, url, _("in a workflow"))
 
     @admin.display(description=gettext_lazy("queue"))
     def queue(self, record: TaskRecord) -> str:
@@ -125,8 +136,7 @@ class TaskRecordAdmin(ReadOnly, Deeds):
 
     @admin.display(description=gettext_lazy("created"))
     def created(self, record: TaskRecord) -> str:
-        at = record.created_at
-        return date_format(localtime(at) if is_aware(at) else at, "SHORT_DATETIME_FORMAT")
+        return short_time(record.created_at)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -178,6 +188,7 @@ class TaskRecordAdmin(ReadOnly, Deeds):
             "has_view_permission": True,
             "media": self.media + record_page.media(),
             "preserved_filters": self.get_preserved_filters(request),
+            "workflow_url": self._workflow_url(shown.get("workflow"), request),
             "deeds": self.deeds_for(request, str((inspection.row or {}).get("status", "-"))),
             "list_url": reverse(f"{base}changelist", current_app=site),
             "history_url": reverse(f"{base}history", args=[inspection.id], current_app=site),
@@ -185,6 +196,14 @@ class TaskRecordAdmin(ReadOnly, Deeds):
             **(extra_context or {}),
         }
         return TemplateResponse(request, self.change_form_template, context)
+
+    def _workflow_url(self, workflow: Any, request: HttpRequest | None = None) -> str:
+        """ "" for none, and for who may not look at it."""
+        name = "admin:django_tasks_workflow_change"
+        if not workflow or (request and not request.user.has_perm("django_tasks.view_workflow")):
+            return ""
+        key = getattr(workflow, "pk", workflow)
+        return reverse(name, args=[key], current_app=self.admin_site.name)
 
     def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """What changes on it while it runs."""

@@ -10,11 +10,11 @@ from typing import Any
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from django_tasks.models import TaskAttempt, TaskRecord
+from django_tasks.models import TaskAttempt, TaskDependency, TaskRecord, Workflow
 from tests.servers import Server
 from tests.worker.running import MODULES, ROOT, Site
 
-READS = ("view_queue", "view_taskrecord", "view_taskattempt")
+READS = ("view_queue", "view_taskrecord", "view_taskattempt", "view_workflow")
 # Who looks → what he may, None: everything. A "visitor" has not logged in.
 ROLES: dict[str, tuple[str, ...] | None] = {
     "chief": None,
@@ -66,6 +66,8 @@ class Project(Site):
         assert self.server is not None
         self.server.flush()
         TaskAttempt.objects.all().delete()
+        TaskDependency.objects.all().delete()
+        Workflow.objects.all().delete()
         TaskRecord.objects.all().delete()
 
     def stop(self) -> None:

@@ -21,6 +21,7 @@ PICTURES = {
     "queue-status-narrow.png": ("status", Look(width=400), "html"),
     "records.png": ("records-filtered", Look(), ".uncut-paginator"),
     "record.png": ("record-failed", Look(width=1000), "section:has(#uncut-attempts)"),
+    "workflow.png": ("workflow-many", Look(width=1000), "section:has(#uncut-graph)"),
     "confirmation.png": ("deed-retry", Look(width=1000), ".submit-row"),
 }
 

@@ -15,7 +15,7 @@ document.addEventListener("DOMContentLoaded", () => {
       return [...place.querySelectorAll(".uncut-alarms li")].map((one) => one.textContent).join(" ");
     }
 
-    // What a person had: the focus, by whatever names it, and how far each table was scrolled.
+    // What a person had: the focus, by whatever names it, and how far each part was scrolled.
     function nameOf(one) {
       for (const name of ["id", "aria-labelledby", "href", "data-name"]) {
         const value = one.getAttribute(name);
@@ -26,12 +26,14 @@ document.addEventListener("DOMContentLoaded", () => {
 
     function show(html) {
       const focused = place.contains(document.activeElement) ? nameOf(document.activeElement) : "";
-      const scrolled = [...place.querySelectorAll(".uncut-scroll")].map((one) => [nameOf(one), one.scrollLeft]);
+      const scrolled = [...place.querySelectorAll(".uncut-scroll")]
+        .map((one) => [nameOf(one), one.scrollLeft, one.scrollTop]);
       const closed = [...place.querySelectorAll("details")].map((one) => !one.open);
       place.innerHTML = html;
-      for (const [name, left] of scrolled) {
-        const one = name && place.querySelector(name);
-        if (one) one.scrollLeft = left;
+      for (const [name, left, top] of scrolled) {
+        // A heading may bear the same name's id: what it names is meant.
+        const one = name && place.querySelector(`.uncut-scroll${name}`);
+        if (one) [one.scrollLeft, one.scrollTop] = [left, top];
       }
       place.querySelectorAll("details").forEach((one, i) => { if (closed[i]) one.open = false; });
       if (focused) place.querySelector(focused)?.focus({preventScroll: true});
