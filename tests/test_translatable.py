@@ -11,13 +11,16 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from django.utils import translation
+from django.utils import timezone, translation
 
 from django_tasks.bridge.deeds import Deed
 from django_tasks.broker import get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
+from django_tasks.models.workflow import NOT_NEEDED
 from django_tasks.ops.control import pause
+from django_tasks.states import State
+from tests.ops.joined import join, members, workflow
 from tests.tasks import add
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,6 +85,38 @@ def main_of(client: Client, path: str) -> str:
     return str(
         answer.content.decode().partition('<div id="content-main">')[2].partition("<footer")[0]
     )
+
+
+def test_every_word_of_workflows_can_be_translated(queue: TaskSettings, marking: None) -> None:
+    client = Client()
+    client.force_login(User.objects.create(username="ada", is_staff=True, is_superuser=True))
+    made = workflow("mail", "chain")
+    records = members(
+        made,
+        ["tests.tasks.add"] * len(State),
+        list(State.values),
+        error_class="mail",
+        finished_at=timezone.now(),
+    )
+    policies = ["success", "failure", "cancelled", "any", "early"]
+    join(records, [(0, place + 1, policy) for place, policy in enumerate(policies)])
+    large = workflow("imports", "group")
+    members(large, ["tests.tasks.add"] * 600, ["FAILED", "CANCELLED"] * 300)
+    TaskRecord.objects.filter(status="CANCELLED").update(error_class=NOT_NEEDED)
+    workflows = reverse("admin:django_tasks_workflow_changelist")
+    pages = [f"{workflows}{one.pk}/change/" for one in (made, large, workflow("anna"))]
+    paths = [
+        *(workflows, f"{workflows}?state=cancelled", f"{workflows}?kind=mail"),
+        *(*pages, f"{pages[0]}?task=tests.tasks.mail", f"{pages[1]}?state=FAILED"),
+        *(f"{workflows}deed/{deed}/{large.pk}/" for deed in ("cancel", "retry")),
+    ]
+
+    shown = [ID.sub(" ", main_of(client, path)) for path in paths]
+
+    assert all("⟦" in one for one in shown)
+    kinds = {"chain", "group", "chord", "graph", "import"}  # as filters' words
+    words = {word for one in shown for word in unmarked(one)}
+    assert sorted(words - STORED - kinds) == []
 
 
 def test_every_word_of_records_and_deeds_can_be_translated(

@@ -120,6 +120,7 @@ PAGES: dict[str, Callable[[Scene], str]] = {
     "records-filtered": fixed(f"{RECORDS}?state=final&queue=payments&since=today"),
     "records-view": fixed(f"{RECORDS}?dead=1"),
     "records-empty": fixed(f"{RECORDS}?state=EXPIRED"),
+    "records-of-workflow": lambda scene: f"{RECORDS}?workflow={scene.few}",
     "records-refused": fixed(f"{RECORDS}?state=LOST&since=noon"),
     "record-running": record_page("running"),
     "record-failed": record_page("failed"),

@@ -38,6 +38,9 @@ def test_a_page_is_whole_and_accessible_however_it_is_looked_at(
         ("records-filtered", Look(width=400)),
         ("record-failed", Look("dark", 1280)),
         ("deed-reschedule", Look("dark", 400)),
+        ("workflows-filtered", Look("dark", 1280)),
+        ("workflow-many", Look("dark", 400)),
+        ("workflow-cancel", Look(width=400)),
     ],
     ids=str,
 )
@@ -49,7 +52,7 @@ def test_the_keyboard_reaches_all_of_a_page_and_is_seen_to(
     assert window.unreachable() == []
 
 
-@pytest.mark.parametrize("name", ["status", "records", "record-running"])
+@pytest.mark.parametrize("name", ["status", "records", "record-running", "workflow-few"])
 def test_a_page_is_shown_to_those_who_may_and_refused_to_others(
     open_page: OpenPage, scene: Scene, name: str
 ) -> None:
