@@ -10,10 +10,10 @@ from django.test import Client
 from django.urls import reverse
 from model_bakery import baker
 
-from django_tasks import django_task
+from django_tasks import django_task, group
 from django_tasks.broker import get_broker
 from django_tasks.conf import TaskSettings
-from django_tasks.models import TaskRecord
+from django_tasks.models import TaskRecord, Workflow
 from django_tasks.worker.burst import burst
 from tests.test_console import logged_in
 
@@ -100,3 +100,18 @@ def test_what_an_unreadable_message_held_is_not_shown(client: Client) -> None:
     )
 
     assert CARD not in pages(client, record.pk)
+
+
+def test_a_workflows_page_does_not_show_it(client: Client, queue: TaskSettings) -> None:
+    group(charge.s(7, card=CARD), charge.s(8, card=CARD)).enqueue(name="orders")
+    get_broker().settle()
+    burst(queue, ["default"])
+    made = Workflow.objects.get()
+    TaskRecord.objects.update(description=f"charge(7, card='{CARD}')")  # older than the mark
+
+    answer = client.get(reverse("admin:django_tasks_workflow_change", args=[made.pk]))
+
+    page = answer.content.decode()
+    assert CARD not in page
+    assert "refused ***" in page
+    assert "charge(7, card=***)" in page

@@ -9,7 +9,10 @@ from tests.browser.scene import PAGES, PRESSED, Scene
 
 pytestmark = pytest.mark.browser
 # One of each template.
-NAMES = ("status", "queue-pause", "records", "record-succeeded", "deed-cancel")
+NAMES = (
+    *("status", "queue-pause", "records", "record-succeeded", "deed-cancel"),
+    *("workflows", "workflow-few", "workflow-many", "workflow-cancel"),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -162,6 +163,31 @@ def test_a_circle_which_only_a_hand_can_write_does_no_harm(count: int) -> None:
 
     assert sum(len(box.nodes) for box in found.boxes) == count
     assert all(one.parent != one.child for one in found.links)
+
+
+MANY = 10_000
+LARGE: dict[str, tuple[list[str], list[Pair]]] = {
+    "chord": (["a"] * MANY + ["b"], [(place, MANY) for place in range(MANY)]),
+    "chain": (["a"] * MANY, [(place, place + 1) for place in range(MANY - 1)]),
+    "chains": (
+        ["abc"[place % 3] for place in range(MANY)],
+        [(place, place + 1) for place in range(MANY - 1) if place % 3 < 2],
+    ),
+    "anyhow": (
+        [f"task_{place % 40}" for place in range(MANY)],
+        [(place * 7919 % place, place) for place in range(1, MANY)],
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", LARGE)
+def test_ten_thousand_are_folded_quickly(shape: str) -> None:
+    began = time.process_time()
+
+    found = folded(*LARGE[shape])
+
+    assert time.process_time() - began < 2  # 0.05 to 0.2 s
+    assert len(found.boxes) <= MOST_BOXES
 
 
 def test_nothing_is_folded_of_nothing() -> None:
