@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
+
 from django_tasks.calls.dependency import Dependency
 from django_tasks.calls.group_result import GroupResult
 from django_tasks.calls.signature import Signature
@@ -73,6 +75,10 @@ class Canvas:
     def __call__(self) -> Any:
         """Celery's form of ``enqueue``."""
         return self.enqueue()
+
+    async def aenqueue(self, *, name: str = "") -> Any:
+        """``enqueue`` for asyncio."""
+        return await sync_to_async(self.enqueue)(name=name)
 
     def delay(self) -> Any:
         """``enqueue``, under the name that Celery users know."""

@@ -73,6 +73,10 @@ class Signature:
         """``enqueue``, under the name that Celery users know."""
         return self.enqueue()
 
+    async def aenqueue(self) -> Any:
+        """``enqueue`` for asyncio."""
+        return await self.task.aenqueue(*self.args, **self.kwargs)
+
     def draft(self, inputs: int = 0) -> Draft:
         """The row that this call will be, once it passed the middlewares. ``inputs``: how many
         arguments of what it waits for will stand before its own. Raises ``TaskArgumentError``,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -301,17 +302,17 @@ async def _in_a_coroutine() -> Any:
     async with workflow("async") as w:
         first = w.add(add.s(1, 2))
     last = await w.aadd(mul.s(5), after=first)
-    return w, last
+    both = await group(add.s(1, 2), add.s(3, 4)).aenqueue(name="both")
+    return w, last, both, await add.s(5, 6).aenqueue()
 
 
 def test_the_same_for_asyncio(work: Callable[..., None]) -> None:
-    from asgiref.sync import async_to_sync
-
-    w, last = async_to_sync(_in_a_coroutine)()
+    w, last, both, alone = async_to_sync(_in_a_coroutine)()
     work("default")
 
-    assert last.get(0) == 15
+    assert (last.get(0), both.get(0), alone.get(0)) == (15, [3, 7], 11)
     assert w.counts.total == 2
+    assert get_workflow(both).name == "both"
 
 
 def test_none_joins_nothing(work: Callable[..., None]) -> None:
