@@ -151,7 +151,9 @@ def cancel(
             pairs = list(zip(group, verdicts, strict=True))
             over = [one for one, verdict in pairs if verdict > 1]
             running = [one for one, verdict in pairs if verdict == 1]
-            done.changed += _set_cancelled(over, note, using, max(verdicts), *set(State) - FINAL)
+            # CANCELLED too: the mirror may have been faster to copy it, and knows no note.
+            may_be = set(State) - FINAL | {State.CANCELLED}
+            done.changed += _set_cancelled(over, note, using, max(verdicts), *may_be)
             done.skip(ENDED, len(group) - len(over) - len(running))
             if only_waiting:
                 done.skip(RUNNING, len(running))

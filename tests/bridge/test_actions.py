@@ -194,6 +194,26 @@ def test_what_waits_is_cancelled_in_both_stores_at_once(
     assert deliver(broker, "default").pushed == 0
 
 
+def test_a_cancel_that_the_mirror_was_faster_to_copy_is_told_and_noted_all_the_same(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = pushed(broker)
+    cancel = Broker.cancel
+
+    def copied(self: Broker, *given: Any) -> Any:
+        verdicts = cancel(self, *given)
+        mirror(broker, "default", "default")
+        return verdicts
+
+    monkeypatch.setattr(Broker, "cancel", copied)
+
+    done = actions.cancel(record, reason="not wanted")
+
+    assert (done.changed, done.skipped) == (1, {})
+    row = fresh(record)
+    assert (row.status, row.metadata["deed"]["reason"]) == ("CANCELLED", "not wanted")
+
+
 def test_a_lagging_row_does_not_lie_about_what_runs(broker: Broker) -> None:
     record = pushed(broker)
     mirror(broker, "default", "default")
