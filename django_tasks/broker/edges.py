@@ -94,7 +94,7 @@ class Edges(Reads):
         told = [text_of(one).split(" ") for one in flat[1::2]]
         asked = [("HMGET", keys.message(parent), *_ASKED) for _, parent in named]
         return [
-            (child_queue, Ended(child, parent, how, cause, _input(parent, how, answer)))
+            (child_queue, Ended(child, parent, how, cause, _input(parent, how, cause, answer)))
             for (child, parent), (child_queue, how, cause), answer in zip(
                 named, told, self._pipeline(asked), strict=True
             )
@@ -104,8 +104,10 @@ class Edges(Reads):
 _ASKED = "settled return_value failure error_class error_message dead_letter state".split()
 
 
-def _input(parent: str, how: str, answer: object) -> str | None:
-    """As lua/_ends.lua has it."""
+def _input(parent: str, how: str, cause: str, answer: object) -> str | None:
+    """As lua/_input.lua has it."""
+    if how == "cancelled":
+        return to_json([cause, "", ""])
     if not isinstance(answer, list) or answer[0] == b"1" or not answer[6]:
         return None
     _, value, failure, kind, text, dead, _ = (text_of(one) if one else "" for one in answer)

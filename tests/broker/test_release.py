@@ -125,6 +125,34 @@ def test_what_can_not_run_any_more_says_why_and_ends_what_waits_for_it(line: Bro
     assert state(line, told) == "READY"  # what could not run since its parent failed has failed
 
 
+@pytest.mark.parametrize("queue", ["mail", "news"])
+def test_after_a_cancel_a_child_is_told_with_whom_it_began_and_of_no_error(
+    line: Broker, queue: str
+) -> None:
+    """As the rows say it: neither an earlier attempt's error nor that of who was not needed."""
+    began, unneeded, retried = (make_message(database="default") for _ in range(3))
+    unneeded.parents = f"{began.id}:failure:"
+    children = [
+        make_message(database="default", queue=queue, parents=f"{one.id}:cancelled:0")
+        for one in (unneeded, retried)
+    ]
+    line.push(queue, children)
+    place = "" if queue == "mail" else queue
+    unneeded.dependents, retried.dependents = (f"{one.id}:{place}" for one in children)
+    began.dependents = f"{unneeded.id}:"
+    line.push("mail", [unneeded, retried])
+    ended(line, retried, "retried", fields={"error_class": "E", "error_message": "no"})
+    line.cancel("mail", [(retried.id, 1, "default")])
+    line.push("mail", [began])
+
+    ended(line, began, "succeeded")
+    line.carry("mail")
+
+    keys = [line.keys(queue).message(one.id) for one in children]
+    told = [line.client.hget(key, "in:0").decode() for key in keys]
+    assert told == [f'["{one.id}","",""]' for one in (began, retried)]
+
+
 def test_a_child_of_several_runs_after_the_last_with_all_values_in_order(line: Broker) -> None:
     parents = [make_message(database="default") for _ in range(3)]
     words = " ".join(f"{one.id}:success:{i}" for i, one in enumerate(parents))

@@ -3,6 +3,8 @@ local LARGEST_INPUT = 100000  -- bytes; a larger one is read from the row
 
 -- nil: the row is to be asked. (cjson fails on no text, whatever is in it.)
 local function input_of(e)
+  -- Whatever the message says of an earlier attempt, or of who did not need it.
+  if e.how == 'cancelled' then return cjson.encode({e.cause, '', ''}) end
   local v = redis.pcall('HMGET', message_key(e.id), 'settled', 'return_value', 'failure', 'error_class',
                         'error_message', 'dead_letter', 'state')
   if v.err or v[1] == '1' or not v[7] then return nil end

@@ -24,7 +24,7 @@ local function release(child, parent, how, cause, value)
   end
   local policy, position = string.match(wait, '^(%a+):(%d*)$')
   if not (RUNS[policy] or {})[how] then
-    cancel_dependent(c, parent, how, cause, how ~= 'success' and value)
+    cancel_dependent(c, parent, how, cause, how == 'failure' and value)
     return 1
   end
   redis.call('HDEL', waits_key(child), parent)
