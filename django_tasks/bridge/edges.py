@@ -219,7 +219,8 @@ def _input_of(edge: Edge, row: TaskRecord | None, broker: Broker, using: str) ->
         row = row if snapshot is None else to_record(snapshot, edge.parent_queue)
     if row is None or row.status == State.SUCCESSFUL:
         return "null" if row is None else to_json(row.return_value)
-    if edge.policy in (Policy.ANY, Policy.EARLY):
+    # Perhaps it was not even waited for, since another parent let the child go early.
+    if edge.policy not in (Policy.FAILURE, Policy.CANCELLED) or row.status not in FINAL:
         return "null"
     how, cause = how_of(row.status, row.error_class, row.error_message, row.id)
     first = (

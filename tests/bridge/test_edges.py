@@ -13,6 +13,7 @@ from django_tasks.bridge.actions import retry
 from django_tasks.bridge.deliver import UNFINISHED, deliver
 from django_tasks.bridge.edges import how_of
 from django_tasks.broker import Broker, get_broker
+from django_tasks.calls.canvas import Earlier, Node
 from django_tasks.conf import TaskSettings
 from django_tasks.models import TaskRecord
 from tests.calls.conftest import work as work
@@ -68,6 +69,24 @@ def test_inputs_that_left_the_broker_are_read_from_the_rows(
     work()
 
     assert result.get(0) == 106
+
+
+@pytest.mark.parametrize("has_failed", [False, True], ids=["waits", "failed"])
+def test_what_is_let_go_early_gets_null_of_who_did_not_succeed_until_then(
+    work: Callable[..., None], queue: TaskSettings, has_failed: bool
+) -> None:
+    first, second = Node(fail.s(1)), Node(fail.using(queue="news").s(2))
+    parents: list[tuple[Node | Earlier, str]] = [(first, "early"), (second, "success")]
+    child = Node(shown.s(), parents, [first, second])
+    backend = fail.get_backend()
+    result = backend.enqueue_workflow([first, second, child], child, "graph", "")
+    work(max_tasks=1)
+    if has_failed:
+        work("news")
+
+    work()
+
+    assert result.get(0) == [[None, None]]
 
 
 def test_a_release_that_nobody_carried_on_is_found_by_the_rows(
