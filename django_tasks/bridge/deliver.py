@@ -69,8 +69,8 @@ def deliver(
                 edges.settle_pushed(broker, messages, database)
     if State.DEFERRED in statuses:
         # A release may have been lost with the broker's memory, or with who was to carry it.
-        deferred = [record.id for record in found if record.status == State.DEFERRED]
-        edges.release_from_rows(broker, deferred, database)
+        # Whatever their rows say: the broker may have come back from a time when they waited.
+        edges.release_from_rows(broker, [record.id for record in found], database)
     if pushed:
         logger.info("Delivered %d records that the broker did not know", pushed)
     return Delivered(found[-1].id if len(found) == batch else None, len(found), pushed)

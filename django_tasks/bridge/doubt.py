@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from django_tasks.bridge.edges import how_of
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.models import TaskRecord
 from django_tasks.states import FINAL, Recording
@@ -25,20 +26,21 @@ def settle_doubts(messages: Sequence[Message]) -> list[Outcome]:
     for database, doubtful in by_database.items():
         found = _rows(database, [one.id for one in doubtful if _is_uuid(one.id)])
         outcomes += [
-            Outcome.forgotten(message, word)
+            outcome
             for message in doubtful
-            if (word := _verdict(message, found.get(message.id)))
+            if (outcome := _verdict(message, found.get(message.id))) is not None
         ]
     return outcomes
 
 
-def _rows(database: str, record_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+_Row = tuple[str, int, str, str]  # state, round, error's class and text
+
+
+def _rows(database: str, record_ids: Sequence[str]) -> dict[str, _Row]:
     rows = TaskRecord.objects.using(database).filter(id__in=record_ids)
     try:
-        return {
-            str(one): (status, round_)
-            for one, status, round_ in rows.values_list("id", "status", "round")
-        }
+        names = ("id", "status", "round", "error_class", "error_message")
+        return {str(one): (*told,) for one, *told in rows.values_list(*names)}
     except DatabaseError:
         connection = connections[database]
         if not connection.in_atomic_block:
@@ -46,14 +48,18 @@ def _rows(database: str, record_ids: Sequence[str]) -> dict[str, tuple[str, int]
         raise
 
 
-def _verdict(message: Message, row: tuple[str, int] | None) -> str:
+def _verdict(message: Message, row: _Row | None) -> Outcome | None:
     if row is None:
         # The row of record="after" may not be written yet.
         was_written = message.record == Recording.FIRST or message.is_recorded
-        return "dropped" if was_written else ""
-    status, round_ = row
-    is_over = round_ > message.round or (round_ == message.round and status in FINAL)
-    return "settled" if is_over else ""
+        return Outcome.forgotten(message, "dropped") if was_written else None
+    status, round_, kind, text = row
+    if round_ > message.round:
+        return Outcome.forgotten(message, "settled")
+    if round_ < message.round or status not in FINAL:
+        return None
+    # Whoever waits for it in the broker's (older) memory heard nothing of its end.
+    return Outcome.forgotten(message, "settled", *how_of(status, kind, text, message.id))
 
 
 def _is_uuid(text: str) -> bool:

@@ -14,6 +14,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from django_tasks.bridge.connections import usable
 from django_tasks.bridge.database_errors import is_lost, is_one_lock, is_passing, is_refusal
+from django_tasks.bridge.edges import how_of
 from django_tasks.bridge.translate import (
     to_attempts,
     to_new_row,
@@ -56,6 +57,8 @@ class _Row:
     round: int
     revision: int
     fence: int
+    error_class: str
+    error_message: str
 
 
 def mirror(broker: Broker, queue: str, database: str, skip: int = 0) -> int:
@@ -257,7 +260,7 @@ def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:
     values: Any = (
         TaskRecord.objects.using(database)
         .filter(id__in=[snapshot.id for snapshot in batch])
-        .values_list("id", "status", "round", "revision", "fence")
+        .values_list("id", "status", "round", "revision", "fence", "error_class", "error_message")
     )
     return {str(record_id): _Row(*rest) for record_id, *rest in values}
 
@@ -280,7 +283,8 @@ def _mark(snapshot: Snapshot, rows: dict[str, _Row] | None) -> Mark:
     if row.status in FINAL:
         if row.status == snapshot.state:
             return written
-        return (snapshot.id, "settled", row.revision, row.status, fences)
+        how = how_of(row.status, row.error_class, row.error_message, snapshot.id)
+        return (snapshot.id, "settled", row.revision, " ".join((row.status, *how)), fences)
     if row.revision > snapshot.revision:
         return (snapshot.id, "ahead", row.revision, str(row.fence), fences)
     return written

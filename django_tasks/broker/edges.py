@@ -113,4 +113,6 @@ def _input(parent: str, how: str, cause: str, answer: object) -> str | None:
     _, value, failure, kind, text, dead, _ = (text_of(one) if one else "" for one in answer)
     if how == "success":
         return value or "null"
+    if cause != parent and not failure:
+        return None
     return failure or to_json([parent, kind, text or dead])

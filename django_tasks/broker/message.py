@@ -264,9 +264,10 @@ class Outcome:
         return cls(message, Result.SUCCEEDED.value, fields={"return_value": to_json(return_value)})
 
     @classmethod
-    def forgotten(cls, message: Message, word: str) -> Outcome:
-        """Not run at all: its row is final ("settled") or was deleted ("dropped")."""
-        return cls(message, word)
+    def forgotten(cls, message: Message, word: str, how: str = "", cause: str = "") -> Outcome:
+        """Not run at all: its row is final ("settled") or was deleted ("dropped"). ``how``,
+        ``cause``: what the row's end means to its dependents, where that is known."""
+        return cls(message, word, fields={"how": how, "cause": cause} if how else {})
 
     @property
     def id(self) -> str:

@@ -12,6 +12,7 @@ from django_tasks import chain, chord, django_task
 from django_tasks.bridge.actions import retry
 from django_tasks.bridge.deliver import UNFINISHED, deliver
 from django_tasks.bridge.edges import how_of
+from django_tasks.bridge.mirror import mirror
 from django_tasks.broker import Broker, get_broker
 from django_tasks.calls.canvas import Earlier, Node
 from django_tasks.conf import TaskSettings
@@ -197,3 +198,69 @@ def test_a_retry_of_what_fails_again_cancels_again(
 
     assert states() == ["FAILED", "CANCELLED", "CANCELLED"]
     assert list(TaskRecord.objects.order_by("id").values_list("round", flat=True)) == [2, 2, 2]
+
+
+def keys_of(prefix: str, raw: Any) -> dict[bytes, bytes]:
+    return {key: raw.dump(key) for key in raw.scan_iter(f"{prefix}:*")}
+
+
+def go_back(queue: TaskSettings, raw: Any, older: dict[bytes, bytes]) -> Broker:
+    """As a restart with an old dump does it to this test's keys."""
+    for key in keys_of(queue.prefix, raw):
+        raw.delete(key)
+    for key, value in older.items():
+        raw.restore(key, 0, value)
+        if b":message:" in key:
+            raw.hset(key, "era", "of another run")
+    broker = Broker(queue)
+    raw.hset(broker.keys("default").meta, "run", "another")
+    broker.beat(["default"], [])
+    return broker
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_law_6_an_end_that_the_brokers_older_memory_does_not_know_is_told_by_the_rows(
+    work: Callable[..., None], queue: TaskSettings, server: Any, after: int
+) -> None:
+    result = chain(add.s(1, 2), add.s(3), add.s(4)).enqueue()
+    get_broker().settle()
+    mirror(get_broker(), "default", "default")
+    with server.client(decode_responses=False) as raw:
+        older = keys_of(queue.prefix, raw)
+        work(max_tasks=after)
+        assert states()[:2] == ["SUCCESSFUL", "READY" if after == 1 else "SUCCESSFUL"]
+        broker = go_back(queue, raw, older)
+
+        rebuild(broker)
+        assert broker.status(["default"], [])["default"].deferred == (1 if after == 1 else 2)
+        raw.hset(broker.keys("default").meta, "since", "1")
+        work()
+
+    assert result.get(0) == 10
+    assert states() == ["SUCCESSFUL"] * 3
+    assert broker.status(["default"], [])["default"].deferred == 0
+
+
+def test_what_was_cancelled_since_a_parent_failed_still_has_failed_for_an_older_memory(
+    work: Callable[..., None], queue: TaskSettings, server: Any
+) -> None:
+    first = Node(fail.s(1))
+    second = Node(add.s(1), [(first, "success")], first)
+    told = Node(shown.using(queue="news").s(), [(second, "failure")], is_told=True)
+    backend = fail.get_backend()
+    result = backend.enqueue_workflow([first, second, told], told, "graph", "")
+    get_broker().settle()
+    with server.client(decode_responses=False) as raw:
+        older = keys_of(queue.prefix, raw)  # all of it dirty
+        work()
+        assert states()[:2] == ["FAILED", "CANCELLED"]
+        broker = go_back(queue, raw, older)
+
+        mirror(broker, "default", "default")
+        broker.carry("default")
+        for name in ("default", "news"):
+            raw.hset(broker.keys(name).meta, "since", "1")
+        work("default", "news")
+
+    cause = str(TaskRecord.objects.failed().get().pk)
+    assert result.get(0) == [cause, "builtins.ValueError", "no"]

@@ -292,6 +292,54 @@ def test_whichever_way_a_parent_ends_nothing_waits_for_ever(line: Broker, way: s
     assert state(line, child) == "CANCELLED"
 
 
+@pytest.mark.parametrize(
+    ("word", "ends"),
+    [
+        ("CANCELLED failure {cause}", {"failure": "READY", "cancelled": "CANCELLED"}),
+        ("CANCELLED cancelled {cause}", {"failure": "CANCELLED", "cancelled": "READY"}),
+        ("CANCELLED", {"failure": "DEFERRED", "cancelled": "DEFERRED"}),  # another round began
+    ],
+)
+def test_a_parent_settled_by_its_row_counts_as_the_row_says(
+    line: Broker, word: str, ends: dict[str, str]
+) -> None:
+    pairs = {policy: pair(line, policy) for policy in ends}
+
+    cause = make_message().id
+    for parent, _ in pairs.values():
+        said = word.format(cause=cause)
+        line.clean("mail", "default", [(parent.id, "settled", 5, said, [])])
+
+    assert {policy: state(line, child) for policy, (_, child) in pairs.items()} == ends
+    snapshots = line.snapshots("mail", [child.id for _, child in pairs.values()])
+    causes = {one.fields["cause"] for one in snapshots.values() if one.state == "CANCELLED"}
+    assert causes <= {cause}
+
+
+@pytest.mark.parametrize("queue", ["mail", "news"])
+@pytest.mark.parametrize("how", ["success", "failure"])
+def test_what_waits_for_a_message_that_its_row_settles_reads_its_inputs_from_rows(
+    line: Broker, queue: str, how: str
+) -> None:
+    settled, between = make_message(database="default"), make_message(database="default")
+    between.parents = f"{settled.id}:success:0"
+    child = make_message(database="default", queue=queue)
+    parent = settled if how == "success" else between
+    child.parents = f"{parent.id}:{how}:0"
+    line.push(queue, [child])
+    parent.dependents = f"{child.id}:{'' if queue == 'mail' else queue}"
+    settled.dependents = f"{settled.dependents} {between.id}:"
+    line.push("mail", [between, settled])
+    [held] = line.claim("mail", "a")
+
+    line.ack("mail", "a", [Outcome.forgotten(held, "settled", how, settled.id)])
+    line.carry("mail")
+
+    [snapshot] = line.snapshots(queue, [child.id]).values()
+    assert snapshot.state == "READY"
+    assert not line.client.hexists(line.keys(queue).message(child.id), "in:0")
+
+
 def test_a_cancelled_child_is_not_waited_for_and_waits_for_nobody(line: Broker) -> None:
     parent, child = pair(line)
 

@@ -10,7 +10,11 @@ local function input_of(e)
   if v.err or v[1] == '1' or not v[7] then return nil end
   local value = v[2] or 'null'
   if e.how ~= 'success' then
-    value = v[3] and v[3] ~= '' and v[3] or cjson.encode({e.id, v[4] or '', v[5] or v[6] or ''})
+    local failure, text = v[3] or '', v[5] or ''
+    -- It was cancelled since another one failed, of which nothing was handed on.
+    if failure == '' and e.cause ~= e.id then return nil end
+    value = failure ~= '' and failure
+      or cjson.encode({e.id, v[4] or '', text ~= '' and text or v[6] or ''})
   end
   return #value <= LARGEST_INPUT and value or nil
 end

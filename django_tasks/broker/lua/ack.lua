@@ -33,8 +33,12 @@ local function settle(m, fence, outcome, delay, first, last)
     redis.call('DEL', m.key)
     if m.database then redis.call('ZREM', dirty_key(m.database), m.id) end
     if outcome == 'dropped' then note_end_of(m, 'cancelled') end
-    -- How it ended only its row knows: delivery tells its dependents.
-    if outcome == 'settled' then redis.call('EXPIRE', dependents_key(m.id), 86400) end
+    if outcome == 'settled' and first < last then  -- "how", "cause": as its row says
+      m.cause = ARGV[first + 3]
+      note_end_of(m, ARGV[first + 1])
+    elseif outcome == 'settled' then  -- only its row knows: delivery tells its dependents
+      redis.call('EXPIRE', dependents_key(m.id), 86400)
+    end
     return
   end
   if outcome == 'buried' then  -- no id that a row could have

@@ -5,7 +5,8 @@
 --            written  revision and state that were written → unmarked; a final one leaves in `ttl` s
 --            again    the same, of a message whose row was known before
 --            ahead    the row's revision and fence, higher than ours → ours are raised above them
---            settled  the row's final state → the message is finished with it
+--            settled  the row's final state → the message is finished with it; of CANCELLED also how
+--                     that counts for dependents, and its cause: without them these hear nothing
 --            gone     the row was deleted → not running: dropped; running: dropped when it ends
 --            later    the row is locked → to the tail of the marks
 --            The fences are of attempts that were copied: each is removed, whatever came since.
@@ -50,7 +51,8 @@ local VERBS = {
     mark_dirty(m, stamp)
     return 1
   end,
-  settled = function(m, revision, state)
+  settled = function(m, revision, word)
+    local state, how, cause = string.match(word, '^(%S+) ?(%S*) ?(%S*)$')
     unmark(m)
     leave_all(m)
     m.revision = math.max(m.revision, revision)
@@ -58,7 +60,12 @@ local VERBS = {
     if m.record == 'first' then redis.call('HDEL', m.key, 'args', 'kwargs') end
     -- Not by a run of ours: who reads its result must ask the row.
     redis.call('HSET', m.key, 'state', state, 'revision', digits(m.revision), 'settled', '1')
-    note_end_of(m, ENDS[state])
+    if how ~= '' then m.cause = cause end
+    if how ~= '' or state ~= 'CANCELLED' then
+      note_end_of(m, how ~= '' and how or ENDS[state])
+    else
+      redis.call('EXPIRE', dependents_key(m.id), 86400)  -- delivery tells them, or another round
+    end
     let_go(m)
     count('settled')
     return 1
