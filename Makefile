@@ -36,6 +36,7 @@ endif
 	@$(BIN)/python -m pytest -q -s -m faults tests/faults tests/broker/test_planted_faults.py \
 		tests/worker/test_atomic.py \
 		tests/worker/test_cancel_races.py \
+		tests/worker/test_graphs.py \
 		$(if $(SCENARIO),-k "$(SCENARIO)")
 
 # make bench CASES="never-1 idle*" runs some of them, QUICK=1 a smoke test; docs/benchmarks.md
