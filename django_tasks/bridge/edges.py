@@ -171,6 +171,18 @@ def release(broker: Broker, ends: dict[str, list[Ended]]) -> int:
     return done
 
 
+def hand_over_in_broker(broker: Broker, record_id: str, heir: UUID, using: str) -> None:
+    """Who waits for the record there waits for ``heir``, as the rows have it already. Before the
+    record's ack, which lets ``heir`` run. It may be repeated. Raises ``BrokerError``."""
+    moved = of_parents([heir], using)
+    by_queue: dict[str, list[Ended]] = {}
+    for edge in moved:
+        told = Ended(str(edge.child), record_id, "replaced", str(heir))
+        by_queue.setdefault(edge.child_queue, []).append(told)
+    release(broker, by_queue)
+    settle(broker, moved, using)
+
+
 def cancelled_by(ids: Collection[UUID], using: str) -> list[UUID]:
     """The records that were cancelled since one of these ended as it did, through any number of
     others."""

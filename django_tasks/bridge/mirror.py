@@ -6,15 +6,15 @@ import logging
 import re
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, transaction
 
+from django_tasks.bridge import edges
 from django_tasks.bridge.connections import usable
 from django_tasks.bridge.database_errors import is_lost, is_one_lock, is_passing, is_refusal
-from django_tasks.bridge.edges import how_of
 from django_tasks.bridge.translate import (
     to_attempts,
     to_new_row,
@@ -59,6 +59,7 @@ class _Row:
     fence: int
     error_class: str
     error_message: str
+    metadata: dict[str, Any] | None
 
 
 def mirror(broker: Broker, queue: str, database: str, skip: int = 0) -> int:
@@ -77,7 +78,7 @@ def mirror(broker: Broker, queue: str, database: str, skip: int = 0) -> int:
     batch.sort(key=lambda snapshot: snapshot.id)
     marks += _write(queue, database, [one for one in batch if _is_record(one)])
     marks += [(one.id, "gone", 0, "", ()) for one in batch if not _is_record(one)]
-    broker.clean(queue, database, marks)
+    _clean(broker, queue, database, marks)
     return len(marks) - sum(1 for mark in marks if mark[1] == "later" and mark[0] in snapshots)
 
 
@@ -91,8 +92,20 @@ def copy(broker: Broker, queue: str, database: str, ids: Sequence[str]) -> None:
         )
         while found:
             batch = _bounded(found)
-            broker.clean(queue, database, _write(queue, database, batch))
+            _clean(broker, queue, database, _write(queue, database, batch))
             found = found[len(batch) :]
+
+
+def _clean(broker: Broker, queue: str, database: str, marks: list[Mark]) -> None:
+    told = []
+    for mark in marks:
+        record_id, verb, revision, word, fences = mark
+        state, _, heir = word.partition(" replaced ")
+        if heir:  # whoever waits for it in an older memory
+            edges.hand_over_in_broker(broker, record_id, UUID(heir), database)
+            mark = (record_id, verb, revision, state, fences)
+        told.append(mark)
+    broker.clean(queue, database, told)
 
 
 def _bounded(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
@@ -260,7 +273,7 @@ def _rows(database: str, batch: list[Snapshot]) -> dict[str, _Row]:
     values: Any = (
         TaskRecord.objects.using(database)
         .filter(id__in=[snapshot.id for snapshot in batch])
-        .values_list("id", "status", "round", "revision", "fence", "error_class", "error_message")
+        .values_list("id", *(field.name for field in fields(_Row)))
     )
     return {str(record_id): _Row(*rest) for record_id, *rest in values}
 
@@ -283,7 +296,10 @@ def _mark(snapshot: Snapshot, rows: dict[str, _Row] | None) -> Mark:
     if row.status in FINAL:
         if row.status == snapshot.state:
             return written
-        how = how_of(row.status, row.error_class, row.error_message, snapshot.id)
+        how = edges.how_of(row.status, row.error_class, row.error_message, snapshot.id)
+        heir = (row.metadata or {}).get("replaced_by")
+        if heir:
+            how = ("replaced", heir)  # _clean() hands over first
         return (snapshot.id, "settled", row.revision, " ".join((row.status, *how)), fences)
     if row.revision > snapshot.revision:
         return (snapshot.id, "ahead", row.revision, str(row.fence), fences)

@@ -8,14 +8,13 @@ from uuid import UUID
 
 from django.db import transaction
 
-from django_tasks.bridge import actions, edges, mirror
+from django_tasks.bridge import actions, mirror
 from django_tasks.bridge.actions import Tell
 from django_tasks.bridge.deeds import Done
 from django_tasks.bridge.edges import Edge
 from django_tasks.bridge.outbox import Draft
 from django_tasks.bridge.translate import alias_of
-from django_tasks.broker import Broker, get_broker
-from django_tasks.broker.edges import Ended
+from django_tasks.broker import get_broker
 from django_tasks.errors import BrokerError
 from django_tasks.models import TaskDependency, TaskRecord, Workflow
 from django_tasks.models.record import TaskRecordQuerySet
@@ -55,22 +54,11 @@ def known_ids(ids: Iterable[UUID], using: str) -> set[UUID]:
 
 def hand_over(record: TaskRecord, heir: UUID, drafts: Sequence[Draft], using: str) -> None:
     """Whoever waits for the record waits for ``heir``, one of ``drafts``, on the same terms. In the
-    transaction that writes these; ``hand_over_in_broker`` follows it."""
+    transaction that writes these; ``edges.hand_over_in_broker`` follows it."""
     waiting = TaskDependency.objects.using(using).filter(parent=record.pk)
     waiting.exclude(child__in=[draft.record.id for draft in drafts]).update(parent=heir)
     metadata = {**(record.metadata or {}), "replaced_by": str(heir)}
     TaskRecord.objects.using(using).filter(pk=record.pk).update(metadata=metadata)
-
-
-def hand_over_in_broker(broker: Broker, record_id: str, heir: UUID, using: str) -> None:
-    """Before the record's ack, which lets ``heir`` run. Raises ``BrokerError``."""
-    moved = edges.of_parents([heir], using)
-    by_queue: dict[str, list[Ended]] = {}
-    for edge in moved:
-        told = Ended(str(edge.child), record_id, "replaced", str(heir))
-        by_queue.setdefault(edge.child_queue, []).append(told)
-    edges.release(broker, by_queue)
-    edges.settle(broker, moved, using)
 
 
 def cancel(

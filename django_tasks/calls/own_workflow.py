@@ -68,7 +68,7 @@ class OwnWorkflow:
         the record is acknowledged. Returns the id of the record whose value counts.
 
         Raises ``BrokerError``, and what an enqueue raises. It may be repeated."""
-        from django_tasks.bridge import workflows
+        from django_tasks.bridge import edges, workflows
         from django_tasks.broker import get_broker
 
         assert self.replacement is not None
@@ -94,9 +94,7 @@ class OwnWorkflow:
                 made = [draft for _, draft in new]
                 with workflows.written(record.workflow, made):
                     write(backend, [task for task, _ in new], made)
-        workflows.hand_over_in_broker(
-            get_broker(backend.alias), str(record.pk), heir, self.database
-        )
+        edges.hand_over_in_broker(get_broker(backend.alias), str(record.pk), heir, self.database)
         return str(heir)
 
     def _ids(self, round_: int, what: str) -> Iterator[UUID]:

@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError
 from django_tasks.bridge.doubt import settle_doubts
 from django_tasks.broker.message import Message, Outcome
 from django_tasks.conf import TaskSettings
+from django_tasks.errors import BrokerError
 from django_tasks.worker import cancellation
 from django_tasks.worker.board import KEPT
 from django_tasks.worker.exchange import AWAY_WAIT, Exchange, Stopped
@@ -140,8 +141,8 @@ class Consumer:
         has_failed = False  # said once
         while not self.exchange.is_stopping:
             try:
-                return settle_doubts(batch)
-            except DatabaseError as error:
+                return settle_doubts(batch, self.exchange.broker)
+            except (BrokerError, DatabaseError) as error:
                 if not has_failed:
                     logger.warning("The rows of messages in doubt can't be read: %s", error)
                 has_failed = True

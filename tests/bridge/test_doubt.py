@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from django_tasks.bridge.doubt import settle_doubts
-from django_tasks.broker import Broker
+from django_tasks.broker import Broker, get_broker
 from django_tasks.states import FINAL, State
 from tests.bridge.steps import claimed, pushed, written
 from tests.conftest import make_message
@@ -24,7 +24,7 @@ def doubtful(record_id: object, **given: Any) -> Any:
 
 
 def words(*messages: Any) -> dict[str, str]:
-    return {outcome.message.id: outcome.word for outcome in settle_doubts(messages)}
+    return {outcome.message.id: outcome.word for outcome in settle_doubts(messages, get_broker())}
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -68,11 +68,11 @@ def test_law_6_a_batch_is_one_query_and_what_is_not_in_doubt_is_none(queue: Any)
     batch = [doubtful(written(queue).id) for _ in range(10)]
 
     with CaptureQueriesContext(connection) as queries:
-        settle_doubts(batch)
+        settle_doubts(batch, get_broker())
     assert len(queries) == 1
 
     with CaptureQueriesContext(connection) as queries:
-        assert settle_doubts([make_message(), make_message()]) == []
+        assert settle_doubts([make_message(), make_message()], get_broker()) == []
     assert len(queries) == 0
 
 
@@ -96,7 +96,7 @@ def test_law_6_settled_and_dropped_messages_leave_without_a_run(
     type(final).objects.filter(id=deleted.id).delete()
     messages = claimed(broker, 3)
 
-    broker.ack("default", "c", settle_doubts(messages))
+    broker.ack("default", "c", settle_doubts(messages, broker))
 
     assert list(broker.holdings("default", "c")) == [str(alive.id)]
     ids = [str(record_id) for record_id in (final.id, deleted.id)]

@@ -17,6 +17,8 @@ from django_tasks import (
     group,
     workflow,
 )
+from django_tasks.bridge.mirror import mirror
+from django_tasks.broker import get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import (
     BrokerUnavailable,
@@ -28,7 +30,7 @@ from django_tasks.errors import (
 from django_tasks.models import TaskDependency, TaskRecord
 from django_tasks.models.record import derived_id, new_id
 from django_tasks.ops.inspection import explain
-from tests.bridge.test_edges import forget_all, rebuild
+from tests.bridge.test_edges import forget_all, go_back, keys_of, rebuild
 from tests.calls.conftest import work as work
 from tests.calls.test_workflows import add, fail, far, mul, shown, states, total
 
@@ -239,9 +241,9 @@ def test_a_hand_over_that_the_broker_cut_off_is_done_again(
         one = w.add(replaced.s("call"))
         last = w.add(shown.using(queue="news").s(), after=one)
     calls: list[int] = []
-    from django_tasks.bridge import workflows
+    from django_tasks.bridge import edges
 
-    real = workflows.hand_over_in_broker
+    real = edges.hand_over_in_broker
 
     def cut_off(*given: Any) -> None:
         calls.append(1)
@@ -249,7 +251,7 @@ def test_a_hand_over_that_the_broker_cut_off_is_done_again(
             raise BrokerUnavailable("away")
         real(*given)
 
-    monkeypatch.setattr(workflows, "hand_over_in_broker", cut_off)
+    monkeypatch.setattr(edges, "hand_over_in_broker", cut_off)
     monkeypatch.setattr("django_tasks.worker.execute.LATER", 0.0)
     work("default", "news")
 
@@ -277,6 +279,31 @@ def test_law_6_a_replaced_task_is_rebuilt_from_rows(
 
     assert (last.get(0), one.get(0)) == ([21], 21)
     assert w.status == "SUCCESSFUL"
+
+
+@pytest.mark.parametrize("is_clean", [True, False], ids=["clean", "dirty"])
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_law_6_who_waits_in_an_older_memory_waits_for_what_replaced_its_parent(
+    work: Callable[..., None], queue: TaskSettings, server: Any, after: int, is_clean: bool
+) -> None:
+    with workflow() as w:
+        one = w.add(replaced.s("chain"))
+        last = w.add(shown.s(), after=one)
+    get_broker().settle()
+    if is_clean:
+        mirror(get_broker(), "default", "default")
+    with server.client(decode_responses=False) as raw:
+        older = keys_of(queue.prefix, raw)
+        work("default", max_tasks=after)
+        broker = go_back(queue, raw, older)
+
+        rebuild(broker)
+        raw.hset(broker.keys("default").meta, "since", "1")
+        work("default")
+
+    assert (last.get(0), one.get(0)) == ([21], 21)
+    assert w.status == "SUCCESSFUL"
+    assert broker.status(["default"], [])["default"].deferred == 0
 
 
 def test_an_atomic_task_can_not_be_replaced_and_says_so(work: Callable[..., None]) -> None:
