@@ -225,22 +225,27 @@ def inputs_of(record_id: str, broker: Broker, using: str, given: dict[int, str])
 
 
 def _input_of(edge: Edge, row: TaskRecord | None, broker: Broker, using: str) -> str:
-    if row is not None and row.status not in FINAL:  # the mirror is behind
-        parent = str(edge.parent)
-        snapshot = broker.snapshots(edge.parent_queue, [parent]).get(parent)
-        row = row if snapshot is None else to_record(snapshot, edge.parent_queue)
+    row = _newest(row, broker)
     if row is None or row.status == State.SUCCESSFUL:
         return "null" if row is None else to_json(row.return_value)
     # Perhaps it was not even waited for, since another parent let the child go early.
     if edge.policy not in (Policy.FAILURE, Policy.CANCELLED) or row.status not in FINAL:
         return "null"
     how, cause = how_of(row.status, row.error_class, row.error_message, row.id)
-    first = (
-        row if cause == str(row.id) else TaskRecord.objects.using(using).filter(id=cause).first()
-    )
+    first: TaskRecord | None = row
+    if cause != str(row.id):
+        first = _newest(TaskRecord.objects.using(using).filter(id=cause).first(), broker)
     if how != "failure" or first is None:
         return to_json([cause, "", ""])
     return to_json([cause, first.error_class, first.error_message or first.dead_letter])
+
+
+def _newest(row: TaskRecord | None, broker: Broker) -> TaskRecord | None:
+    """As the broker knows it where the mirror is behind; None where there is no row."""
+    if row is None or row.status in FINAL:
+        return row
+    snapshot = broker.snapshots(row.queue_name, [str(row.id)]).get(str(row.id))
+    return row if snapshot is None else to_record(snapshot, row.queue_name)
 
 
 def _queue_of_child(edge: Edge) -> str:

@@ -11,7 +11,7 @@ import pytest
 from django_tasks import chain, chord, django_task
 from django_tasks.bridge.actions import retry
 from django_tasks.bridge.deliver import UNFINISHED, deliver
-from django_tasks.bridge.edges import how_of
+from django_tasks.bridge.edges import how_of, inputs_of
 from django_tasks.bridge.mirror import mirror
 from django_tasks.broker import Broker, get_broker
 from django_tasks.calls.canvas import Earlier, Node
@@ -88,6 +88,23 @@ def test_what_is_let_go_early_gets_null_of_who_did_not_succeed_until_then(
     work()
 
     assert result.get(0) == [[None, None]]
+
+
+def test_who_failed_first_is_told_also_while_the_mirror_is_behind_with_his_row(
+    work: Callable[..., None], queue: TaskSettings
+) -> None:
+    first = Node(fail.s(1))
+    second = Node(add.s(1), [(first, "success")], first)
+    told = Node(shown.s(), [(second, "failure")], is_told=True)
+    result = fail.get_backend().enqueue_workflow([first, second, told], told, "graph", "")
+    work()
+    rows = TaskRecord.objects.failed()
+    cause = str(rows.get().pk)
+    rows.update(status="RUNNING", error_class="", error_message="")
+
+    inputs = inputs_of(result.id, Broker(queue), "default", {})
+
+    assert inputs == {0: f'["{cause}","builtins.ValueError","no"]'}
 
 
 def test_a_release_that_nobody_carried_on_is_found_by_the_rows(
