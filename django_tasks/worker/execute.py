@@ -28,8 +28,8 @@ from django_tasks.calls.shown import inert
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import (
     ArgumentMismatch,
-    ArgumentsTooLarge,
     BrokerError,
+    TaskQueueError,
     UndecodableMessage,
     UnknownTask,
 )
@@ -59,11 +59,11 @@ def execute(
     run = Run(message, consumer, settings, alias, tell=tell)
     try:
         _prepare(run)
-    except (UndecodableMessage, UnknownTask, ArgumentMismatch, ArgumentsTooLarge) as error:
-        return _unrunnable(run, error)
     except InputsAway as error:
         logger.warning("%s is given back: %s", run, error, extra=run.extra)
         return Outcome(message, Result.SNOOZED.value, LATER)
+    except Exception as error:  # also what nobody foresaw: a dead letter, not a dead process
+        return _unrunnable(run, error)
     outer = begin_run()
     token = running.set(run)  # what it enqueues has it as its parent
     try:
@@ -247,7 +247,9 @@ def _unrunnable(run: Run, error: Exception) -> Outcome:
     ):
         logger.warning("Given back for another release: %s", inert(error), extra=run.extra)
         return Outcome(message, Result.SNOOZED.value, ANOTHER_RELEASE)
-    logger.error("Dead letter %s: %s", message.id, inert(error), extra=run.extra)
+    is_known = isinstance(error, TaskQueueError)
+    line, shown = (inert(error), None) if is_known else logged(error, run.shown)
+    logger.error("Dead letter %s: %s", message.id, line, exc_info=shown, extra=run.extra)
     outcome = _outcome(run, Result.FAILED, error=error)
     word = outcome.word
     if isinstance(error, UndecodableMessage):
@@ -257,7 +259,7 @@ def _unrunnable(run: Run, error: Exception) -> Outcome:
             # Where the reason reaches a row, whatever it said.
             known = message.database in connections
             outcome.fields["database"] = message.database if known else DEFAULT_DB_ALIAS
-    outcome.fields["dead_letter"] = str(error)
+    outcome.fields["dead_letter"] = str(error) if is_known else line
     return Outcome(message, word, 0.0, outcome.run, outcome.fields)
 
 

@@ -33,8 +33,8 @@ def picky(number: int) -> int:
     return 10 // number
 
 
-@django_task(name="flow.secret", sensitive=("word",))
-def secret(word: str) -> None: ...
+@django_task(name="flow.secret", sensitive=("pass_phrase",))
+def secret(pass_phrase: str) -> None: ...
 
 
 def test_map_calls_with_each_and_starmap_with_the_arguments_of_each(

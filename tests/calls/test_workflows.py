@@ -344,3 +344,20 @@ def test_too_much_to_be_given_is_a_dead_letter_that_says_what_to_do(
     with pytest.raises(TaskFailed, match="return ids"):
         result.get(0)
     assert "1,204 bytes" in TaskRecord.objects.dead_letters().get().dead_letter
+
+
+def test_law_8_what_nobody_foresaw_before_a_run_is_a_dead_letter(
+    work: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unforeseen(*given: Any) -> list[Any]:
+        raise KeyError("what?")
+
+    monkeypatch.setattr("django_tasks.worker.execute.inputs_of", unforeseen)
+    result = chain(add.s(1, 2), add.s(3)).enqueue()
+    other = add.enqueue(5, 6)
+    work("default")
+
+    with pytest.raises(TaskFailed, match="KeyError"):
+        result.get(0)
+    assert other.get(0) == 11
+    assert TaskRecord.objects.dead_letters().get().dead_letter == "KeyError: 'what?'"
