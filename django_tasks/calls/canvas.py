@@ -31,6 +31,7 @@ class Earlier:
     id: UUID
     queue: str
     database: str
+    alias: str  # of TASKS
     policy: str = ""
 
 
@@ -229,8 +230,9 @@ def earlier(one: Any) -> Earlier:
         one, policy = one.parent, one.policy
     state = getattr(one, "_state", None)
     if state is not None:  # a record
-        return Earlier(one.id, one.queue_name, state.db or "default", policy)
-    return Earlier(UUID(str(one.id)), one.task.queue_name, one.database, policy)
+        alias = (one.metadata or {}).get("backend", "default")
+        return Earlier(one.id, one.queue_name, state.db or "default", alias, policy)
+    return Earlier(UUID(str(one.id)), one.task.queue_name, one.database, one.backend, policy)
 
 
 def backend_of(nodes: Sequence[Node]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from django_tasks.calls.lookup import find_all
+from django_tasks.calls.lookup import MANY, find_all
 from django_tasks.calls.progress import Progress
 from django_tasks.calls.result import TaskResult, waits
 from django_tasks.errors import ResultTimeout
@@ -108,7 +108,19 @@ class GroupResult:
     def cancel(self, *, terminate: bool = False) -> int:
         """Cancel those that have not ended, the last first; as ``TaskResult.cancel``. Returns how
         many were cancelled or told to end. Raises ``BrokerUnavailable``."""
-        return sum(one.cancel(terminate=terminate) for one in reversed(self._members()))
+        from django_tasks.bridge import actions
+        from django_tasks.models import TaskRecord
+
+        by_database: dict[str, list[str]] = {}
+        for one in reversed(self._members()):
+            by_database.setdefault(one.database, []).append(one.id)
+        cancelled = 0
+        for database, ids in by_database.items():
+            for start in range(0, len(ids), MANY):
+                rows = TaskRecord.objects.using(database).filter(pk__in=ids[start : start + MANY])
+                done = actions.cancel(rows, terminate=terminate, is_newest_first=True)
+                cancelled += done.changed + done.told
+        return cancelled
 
     async def acancel(self, *, terminate: bool = False) -> int:
         """``cancel`` for asyncio."""
@@ -123,9 +135,9 @@ class GroupResult:
         for one in self._members():
             places.setdefault((one.task.backend, one.task.queue_name), []).append(one.id)
         return sum(
-            get_broker(alias).forget(queue, ids[start : start + 500])
+            get_broker(alias).forget(queue, ids[start : start + MANY])
             for (alias, queue), ids in places.items()
-            for start in range(0, len(ids), 500)
+            for start in range(0, len(ids), MANY)
         )
 
     async def aforget(self) -> int:

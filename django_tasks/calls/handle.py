@@ -6,6 +6,7 @@ task's own."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -14,7 +15,6 @@ from django.utils import timezone
 
 from django_tasks.calls import result
 from django_tasks.calls.canvas import (
-    Earlier,
     Element,
     Node,
     Shape,
@@ -33,6 +33,7 @@ from django_tasks.calls.workflows import (
     checked_name,
     lay_down,
     require_no_cycle,
+    require_one_home,
     result_of,
     write,
 )
@@ -158,15 +159,10 @@ class WorkflowHandle:
         from django_tasks.bridge import workflows
 
         drafts = [draft for _, draft in pairs]
-        for said, found in (
-            ("aliases of TASKS", {draft.alias for draft in drafts}),
-            ("databases", {draft.database for draft in drafts} | self._database()),
-        ):
-            if len(found) > 1:
-                raise InvalidWorkflow(
-                    f"The calls go to several {said} ({', '.join(sorted(found))}). A workflow is in"
-                    " one."
-                )
+        require_one_home(
+            {draft.alias for draft in drafts},
+            {draft.database for draft in drafts} | self._database(),
+        )
         require_no_cycle(drafts)
         if self._ids is not None:
             known = workflows.known_ids([one.record.id for one in drafts], drafts[0].database)
@@ -287,4 +283,5 @@ def _shape(after: Any) -> Shape:
 def _with_policy(shape: Any, policy: str) -> Shape:
     if isinstance(shape, list):
         return [_with_policy(one, policy) for one in shape]
-    return Earlier(shape.id, shape.queue, shape.database, policy)
+    made: Shape = replace(shape, policy=policy)
+    return made

@@ -14,11 +14,11 @@ from django.db import transaction
 
 from django_tasks.calls import registry
 from django_tasks.calls.canvas import (
-    Earlier,
     Element,
     Node,
     backend_of,
     checked_element,
+    earlier,
     lay,
 )
 from django_tasks.calls.handle import WorkflowHandle
@@ -78,7 +78,7 @@ class OwnWorkflow:
         if not isinstance(shape, Node):  # of a group: one that has the list of its values
             shape = lay(Signature(gather(record)), nodes, shape)
         assert isinstance(shape, Node)
-        own = Earlier(record.pk, record.queue_name, self.database)
+        own = earlier(record)
         for node in nodes:
             if not any(isinstance(parent, Node) for parent, _ in node.parents):
                 node.parents.append((own, Policy.SUCCESS.value))

@@ -68,7 +68,7 @@ def lay_down(
     for task in {id(node.signature.task): node.signature.task for node in nodes}.values():
         if task.backend == backend.alias:
             backend.validate_task(task)
-    _require_one_home(nodes, drafts)
+    _require_rows(nodes, drafts)
     of_node = {id(node): draft for node, draft in zip(nodes, drafts, strict=True)}
     for node, draft in zip(nodes, drafts, strict=True):
         _join(node, draft, of_node)
@@ -173,8 +173,20 @@ def require_no_cycle(drafts: Sequence[Draft]) -> None:
     )
 
 
-def _require_one_home(nodes: Sequence[Node], drafts: Sequence[Draft]) -> None:
-    earlier = set()
+def require_one_home(aliases: set[str], databases: set[str]) -> None:
+    """Raises ``InvalidWorkflow``: what waits for each other is known to one broker, in one
+    database."""
+    for said, found in (("aliases of TASKS", aliases), ("databases", databases)):
+        if len(found) > 1:
+            raise InvalidWorkflow(
+                f"The calls go to several {said} ({', '.join(sorted(found))}). What waits for each"
+                " other must be in one."
+            )
+
+
+def _require_rows(nodes: Sequence[Node], drafts: Sequence[Draft]) -> None:
+    aliases = {draft.alias for draft in drafts}
+    databases = {draft.database for draft in drafts}
     for parent in (parent for node in nodes for parent, _ in node.parents):
         if isinstance(parent, Earlier):
             if not parent.database:
@@ -182,16 +194,9 @@ def _require_one_home(nodes: Sequence[Node], drafts: Sequence[Draft]) -> None:
                     f"The call {parent.id} has record='never', and what others wait for needs a"
                     " row. Enqueue it by .using(record='first')."
                 )
-            earlier.add(parent.database)
-    for said, found in (
-        ("aliases of TASKS", {draft.alias for draft in drafts}),
-        ("databases", {draft.database for draft in drafts} | earlier),
-    ):
-        if len(found) > 1:
-            raise InvalidWorkflow(
-                f"The calls go to several {said} ({', '.join(sorted(found))}). What waits for each"
-                " other must be in one."
-            )
+            aliases.add(parent.alias)
+            databases.add(parent.database)
+    require_one_home(aliases, databases)
     for draft in drafts:
         if draft.recording != Recording.FIRST:
             raise InvalidWorkflow(

@@ -324,3 +324,33 @@ def test_none_joins_nothing(work: Callable[..., None]) -> None:
     assert result.get(0) == "ran"
     assert states() == ["SUCCESSFUL"]
     assert repr(task.s()) == "<call of flow.nothing>"
+
+
+@pytest.fixture
+def two_aliases(queue: TaskSettings, settings: Any) -> None:
+    ours = {"BACKEND": "django_tasks.RedisBackend"}
+    settings.TASKS = {"default": ours, "other": {**ours, "OPTIONS": {"PREFIX": "elsewhere"}}}
+
+
+def test_what_another_alias_has_can_not_be_waited_for(two_aliases: None) -> None:
+    elsewhere = add.using(backend="other").enqueue(1, 2)
+    record = TaskRecord.objects.get(pk=elsewhere.id)
+
+    for parent in (elsewhere, record):
+        with pytest.raises(InvalidWorkflow, match=r"several aliases of TASKS \(default, other\)"):
+            nothing.using(depends_on=parent).enqueue()
+    with pytest.raises(InvalidWorkflow, match="several aliases"):
+        group(add.s(1, 2), add.using(backend="other").s(1, 2)).enqueue()
+    with pytest.raises(InvalidWorkflow, match="several aliases"), workflow() as w:
+        w.add(add.s(1, 2))
+        w.add(add.using(backend="other").s(1, 2))
+    assert TaskRecord.objects.count() == 1
+
+
+def test_all_of_it_may_go_to_another_alias(two_aliases: None) -> None:
+    other = nothing.using(backend="other")
+
+    last = other.using(depends_on=other.enqueue()).enqueue()
+
+    assert last.backend == "other"
+    assert TaskRecord.objects.get(pk=last.id).parents.count() == 1

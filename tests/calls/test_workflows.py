@@ -361,3 +361,10 @@ def test_law_8_what_nobody_foresaw_before_a_run_is_a_dead_letter(
         result.get(0)
     assert other.get(0) == 11
     assert TaskRecord.objects.dead_letters().get().dead_letter == "KeyError: 'what?'"
+
+
+def test_a_chain_of_a_thousand_is_ordinary(work: Callable[..., None]) -> None:
+    result = chain(add.s(0, 1), *(add.s(1) for _ in range(999))).enqueue()
+    work("default")
+
+    assert result.get(0) == 1000
