@@ -37,6 +37,7 @@ endif
 		tests/worker/test_atomic.py \
 		tests/worker/test_cancel_races.py \
 		tests/worker/test_graphs.py \
+		tests/worker/test_workflows.py \
 		$(if $(SCENARIO),-k "$(SCENARIO)")
 
 # make bench CASES="never-1 idle*" runs some of them, QUICK=1 a smoke test; docs/benchmarks.md
