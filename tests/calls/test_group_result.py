@@ -10,14 +10,14 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 
-from django_tasks import group
+from django_tasks import group, workflow
 from django_tasks.broker import get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import ResultInsideTransaction, ResultTimeout, TaskFailed
 from django_tasks.models import TaskRecord
 from tests.bridge.test_edges import forget_all
 from tests.calls.conftest import work as work
-from tests.calls.test_workflows import add, fail, far, mul, shown, states, total
+from tests.calls.test_workflows import add, fail, far, mul, shown, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -180,17 +180,11 @@ def test_a_dependent_reads_from_the_row_what_was_forgotten(work: Callable[..., N
     work("default")
     first.forget()
 
-    last = chord_of(first)
+    with workflow() as w:
+        last = w.add(shown.s(), after=first)
     work("default")
 
     assert last.get(0) == [3]
-
-
-def chord_of(parent: Any) -> Any:
-    from django_tasks import workflow
-
-    with workflow() as w:
-        return w.add(shown.s(), after=parent)
 
 
 def test_an_empty_group_is_done(queue: TaskSettings) -> None:
@@ -206,9 +200,8 @@ def test_an_empty_group_is_done(queue: TaskSettings) -> None:
     assert result.cancel() == 0
 
 
-def test_a_sum_over_a_group_inside_of_a_group_keeps_its_shape(work: Callable[..., None]) -> None:
+def test_a_group_inside_of_a_group_keeps_its_shape(work: Callable[..., None]) -> None:
     result = group(group(add.s(1, 2)), group()).enqueue()
     work("default")
 
     assert result.get(0) == [[3], []]
-    assert total([1, 2]) == 3

@@ -17,8 +17,10 @@ from django_tasks import (
     group,
     workflow,
 )
+from django_tasks.bridge import edges
+from django_tasks.bridge.actions import retry
 from django_tasks.bridge.mirror import mirror
-from django_tasks.broker import get_broker
+from django_tasks.broker import Broker, get_broker
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import (
     BrokerUnavailable,
@@ -112,8 +114,6 @@ def test_another_round_adds_anew(work: Callable[..., None]) -> None:
     with workflow() as w:
         one = w.add(split.s(1))
     work("default")
-    from django_tasks.bridge.actions import retry
-
     retry(TaskRecord.objects.filter(pk=one.id), again=True)
     work("default")
 
@@ -241,8 +241,6 @@ def test_a_hand_over_that_the_broker_cut_off_is_done_again(
         one = w.add(replaced.s("call"))
         last = w.add(shown.using(queue="news").s(), after=one)
     calls: list[int] = []
-    from django_tasks.bridge import edges
-
     real = edges.hand_over_in_broker
 
     def cut_off(*given: Any) -> None:
@@ -263,16 +261,12 @@ def test_a_hand_over_that_the_broker_cut_off_is_done_again(
 def test_law_6_a_replaced_task_is_rebuilt_from_rows(
     work: Callable[..., None], queue: TaskSettings, redis_client: Any, after: int
 ) -> None:
-    with workflow():  # a workflow() of its own
-        pass
     with workflow() as w:
         one = w.add(replaced.s("chain"))
         last = w.add(shown.s(), after=one)
     work("default", max_tasks=after)
 
     forget_all(queue, redis_client)
-    from django_tasks.broker import Broker
-
     rebuild(Broker(queue))
     redis_client.hset(Broker(queue).keys("default").meta, "since", "1")
     work("default")
