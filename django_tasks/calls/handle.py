@@ -143,6 +143,7 @@ class WorkflowHandle:
         from django_tasks.bridge import workflows
 
         known = {str(draft.record.id): draft for _, draft in self._open or ()}
+        children = []
         for one in several(results):
             child = known.get(str(getattr(one, "id", "")))
             if child is None:
@@ -150,6 +151,8 @@ class WorkflowHandle:
                     f"before={one!r:.200}: only what was added in the same `with` block can be made"
                     " to wait; all else may have run already."
                 )
+            children.append(child)
+        for child in children:
             waited_for = {edge.parent for edge in child.edges}
             for record in (parent.record for parent in parents):
                 if record.id not in waited_for:

@@ -213,8 +213,13 @@ def test_before_lets_others_wait_and_gives_them_nothing(work: Callable[..., None
 
 def test_only_what_is_not_written_yet_can_be_made_to_wait(queue: TaskSettings) -> None:
     earlier = add.enqueue(1, 2)
-    with workflow() as w, pytest.raises(InvalidWorkflow, match="same `with` block"):
-        w.add(nothing.s(), before=earlier)
+    with workflow() as w:
+        later = w.add(add.s(1, 2))
+        with pytest.raises(InvalidWorkflow, match="same `with` block"):
+            w.add(nothing.s(), before=[later, earlier])
+
+    assert TaskRecord.objects.count() == 2
+    assert not TaskDependency.objects.exists()  # what was refused is waited for by nobody
 
 
 def test_wrong_calls_are_refused_where_they_are_added(queue: TaskSettings) -> None:
