@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django_tasks import TaskContext, default_task_backend, django_task, group
+from django_tasks import TaskContext, django_task, group
+from django_tasks.calls.registry import find
 from django_tasks.models import TaskRecord
 
 
@@ -65,7 +66,7 @@ def grows(context: TaskContext) -> str:
 def reads(context: TaskContext) -> list[Any]:
     # Not parent.return_value: the mirror may not have copied it yet.
     parents = TaskRecord.objects.get(pk=context.result.id).parents.order_by("id")
-    return [default_task_backend.get_result(str(parent.pk)).get(0) for parent in parents]
+    return [find(one.task_name).get_result(str(one.pk)).get(0) for one in parents]
 
 
 class Gate:
