@@ -13,7 +13,7 @@ from django_tasks.broker import Broker
 from django_tasks.conf import TaskSettings
 from django_tasks.errors import InvalidWorkflow, ParentFailed, TaskFailed
 from django_tasks.models import TaskRecord, Workflow
-from tests.bridge.test_edges import forget_all, rebuild
+from tests.bridge.test_edges import age, forget_all, rebuild
 from tests.calls.coming import (
     broken,
     far,
@@ -138,7 +138,7 @@ def test_an_empty_group_is_waited_through_after_the_broker_lost_its_memory(
     result = chain(minus.s(2, 1), group(), shown.s("x")).enqueue()
     forget_all(queue, redis_client)
     rebuild(Broker(queue))
-    redis_client.hset(Broker(queue).keys("default").meta, "since", "1")
+    age(queue, redis_client)
     work()
 
     assert result.get(0) == [[], "x"]

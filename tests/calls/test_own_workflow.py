@@ -32,7 +32,7 @@ from django_tasks.errors import (
 from django_tasks.models import TaskDependency, TaskRecord
 from django_tasks.models.record import derived_id, new_id
 from django_tasks.ops.inspection import explain
-from tests.bridge.test_edges import forget_all, go_back, keys_of, rebuild
+from tests.bridge.test_edges import age, forget_all, go_back, keys_of, rebuild
 from tests.calls.conftest import work as work
 from tests.calls.test_workflows import add, fail, far, mul, shown, states, total
 
@@ -268,7 +268,7 @@ def test_law_6_a_replaced_task_is_rebuilt_from_rows(
 
     forget_all(queue, redis_client)
     rebuild(Broker(queue))
-    redis_client.hset(Broker(queue).keys("default").meta, "since", "1")
+    age(queue, redis_client)
     work("default")
 
     assert (last.get(0), one.get(0)) == ([21], 21)
