@@ -15,10 +15,10 @@ from django_tasks.bridge.edges import Edge
 from django_tasks.bridge.outbox import Draft
 from django_tasks.bridge.translate import alias_of
 from django_tasks.broker import get_broker
-from django_tasks.errors import BrokerError
+from django_tasks.errors import BrokerError, InvalidWorkflow
 from django_tasks.models import TaskDependency, TaskRecord, Workflow
 from django_tasks.models.record import TaskRecordQuerySet
-from django_tasks.states import State
+from django_tasks.states import FINAL, State
 
 
 def join(child: Draft, parent: UUID, queue: str, policy: str, position: int | None) -> None:
@@ -54,11 +54,15 @@ def known_ids(ids: Iterable[UUID], using: str) -> set[UUID]:
 
 def hand_over(record: TaskRecord, heir: UUID, drafts: Sequence[Draft], using: str) -> None:
     """Whoever waits for the record waits for ``heir``, one of ``drafts``, on the same terms. In the
-    transaction that writes these; ``edges.hand_over_in_broker`` follows it."""
+    transaction that writes these; ``edges.hand_over_in_broker`` follows it.
+
+    Raises ``InvalidWorkflow`` if the row is final: a run that was given up does not count."""
+    metadata = {**(record.metadata or {}), "replaced_by": str(heir)}
+    rows = TaskRecord.objects.using(using).filter(pk=record.pk, round=record.round)
+    if rows.exclude(status__in=FINAL).update(metadata=metadata) != 1:
+        raise InvalidWorkflow(f"The call {record.pk} has ended meanwhile: nothing replaces it.")
     waiting = TaskDependency.objects.using(using).filter(parent=record.pk)
     waiting.exclude(child__in=[draft.record.id for draft in drafts]).update(parent=heir)
-    metadata = {**(record.metadata or {}), "replaced_by": str(heir)}
-    TaskRecord.objects.using(using).filter(pk=record.pk).update(metadata=metadata)
 
 
 def cancel(

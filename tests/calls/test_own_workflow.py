@@ -300,6 +300,26 @@ def test_law_6_who_waits_in_an_older_memory_waits_for_what_replaced_its_parent(
     assert broker.status(["default"], [])["default"].deferred == 0
 
 
+@django_task(name="flow.outrun", takes_context=True, retries=0)
+def outrun(context: TaskContext) -> None:
+    """Another run of it ends while this one goes on."""
+    TaskRecord.objects.filter(pk=context.result.id).update(status="FAILED")
+    context.replace(add.s(1, 2))
+
+
+def test_law_5_a_run_that_does_not_count_any_more_replaces_nothing(
+    work: Callable[..., None],
+) -> None:
+    with workflow() as w:
+        one = w.add(outrun.s())
+        w.add(shown.s(), after=one)
+    work("default")
+
+    assert w.counts.total == 2
+    assert TaskDependency.objects.get().parent_id == UUID(one.id)
+    assert "replaced_by" not in TaskRecord.objects.get(pk=one.id).metadata
+
+
 def test_an_atomic_task_can_not_be_replaced_and_says_so(work: Callable[..., None]) -> None:
     result = replaced_atomically.enqueue()
     work("default")
